@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* #syscalls write clock_gettime futex */
+#include <pthread.h>
+#include <time.h>
+#include "vmm/log.h"
+
+static struct {
+	pthread_mutex_t lock;
+	enum log_level max;
+	const char *name;
+	int tee;
+	size_t head, used;		/* ring: next byte to write, bytes held */
+	char ring[LOG_CONSOLE_BYTES];
+} state = { .lock = PTHREAD_MUTEX_INITIALIZER, .max = LOG_LEVEL_WARN,
+	    .name = "sandbox-vmm", .tee = -1 };
+
+void log_level(enum log_level max)
+{
+	state.max = max;
+}
+
+void log_name(const char *name)
+{
+	state.name = name;
+}
+
+static void write_all(int fd, const char *p, size_t n)
+{
+	while (n) {
+		ssize_t w = write(fd, p, n);
+
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w <= 0)
+			return;
+		p += w;
+		n -= (size_t)w;
+	}
+}
+
+/* One write(2) per line, so that lines of several threads do not mix. */
+static void printf_like(1, 0) line(const char *fmt, va_list ap)
+{
+	char buf[1024];
+	int n = snprintf(buf, sizeof(buf), "%s: ", state.name);
+	size_t used = n > 0 ? (size_t)n : 0;
+
+	n = vsnprintf(buf + used, sizeof(buf) - used - 1, fmt, ap);
+	if (n < 0)
+		return;
+	used += (size_t)n;
+	if (used > sizeof(buf) - 2)
+		used = sizeof(buf) - 2;
+	buf[used++] = '\n';
+	write_all(STDERR_FILENO, buf, used);
+}
+
+void log_say(enum log_level level, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (level > state.max)
+		return;
+	va_start(ap, fmt);
+	line(fmt, ap);
+	va_end(ap);
+}
+
+/* Charge one line to @l; true if it may be printed, *dropped = lines swallowed before it. */
+static bool limit_take(struct log_limit *l, unsigned *dropped)
+{
+	struct timespec now;
+	bool ok;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	pthread_mutex_lock(&state.lock);
+	if ((uint64_t)now.tv_sec != l->second) {
+		l->second = (uint64_t)now.tv_sec;
+		if (l->said >= LOG_BURST)
+			l->said = LOG_BURST - 1;
+	}
+	ok = l->said < LOG_BURST;
+	*dropped = ok ? l->dropped : 0;
+	if (ok) {
+		l->said++;
+		l->dropped = 0;
+	} else {
+		l->dropped++;
+	}
+	pthread_mutex_unlock(&state.lock);
+	return ok;
+}
+
+void log_guest(struct log_limit *limit, const char *fmt, ...)
+{
+	unsigned dropped;
+	va_list ap;
+
+	if (state.max < LOG_LEVEL_WARN || !limit_take(limit, &dropped))
+		return;
+	if (dropped)
+		log_say(LOG_LEVEL_WARN, "(%u similar messages not shown)", dropped);
+	va_start(ap, fmt);
+	line(fmt, ap);
+	va_end(ap);
+}
+
+void log_console(const void *buf, size_t len)
+{
+	const char *p = buf;
+	int tee;
+
+	pthread_mutex_lock(&state.lock);
+	tee = state.tee;
+	for (size_t left = len; left;) {
+		size_t n = sizeof(state.ring) - state.head;
+
+		if (n > left)
+			n = left;
+		memcpy(state.ring + state.head, p, n);
+		p += n;
+		left -= n;
+		state.head = (state.head + n) % sizeof(state.ring);
+		state.used = state.used + n < sizeof(state.ring) ? state.used + n :
+								     sizeof(state.ring);
+	}
+	pthread_mutex_unlock(&state.lock);
+	if (tee >= 0)
+		write_all(tee, buf, len);
+}
+
+void log_console_tee(int fd)
+{
+	pthread_mutex_lock(&state.lock);
+	state.tee = fd;
+	pthread_mutex_unlock(&state.lock);
+}
+
+size_t log_console_tail(char *dst, size_t len)
+{
+	size_t n, at;
+
+	pthread_mutex_lock(&state.lock);
+	n = len < state.used ? len : state.used;
+	at = (state.head + sizeof(state.ring) - n) % sizeof(state.ring);
+	for (size_t i = 0; i < n; i++)
+		dst[i] = state.ring[(at + i) % sizeof(state.ring)];
+	pthread_mutex_unlock(&state.lock);
+	return n;
+}
+
+void log_console_dump(int fd)
+{
+	char *copy = malloc(LOG_CONSOLE_BYTES);
+
+	if (!copy)
+		return;
+	write_all(fd, copy, log_console_tail(copy, LOG_CONSOLE_BYTES));
+	free(copy);
+}
