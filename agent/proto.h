@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * proto.h - the wire protocol between the agent in the guest and its clients.
+ *
+ * docs/protocol.md is the specification; this header holds its numbers, and
+ * proto.c the only code that encodes or decodes a message. Nothing here does
+ * I/O, allocates, or keeps state: every function works on a buffer that the
+ * caller owns, and is safe on any bytes whatever.
+ *
+ * A message is an 8-byte header (length, type, tag) and a payload. Integers are
+ * little-endian. A payload is either raw bytes (DATA), a few fixed fields
+ * (HELLO, CREDIT, SIGNAL, WINCH) or a list of attributes (everything else).
+ */
+#ifndef AGENT_PROTO_H
+#define AGENT_PROTO_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROTO_AGENT_PORT	52u	/* vsock port on which the agent listens */
+#define PROTO_READY_PORT	53u	/* vsock port of the host that READY is sent to */
+#define PROTO_HOST_CID		2u
+
+#define PROTO_MAGIC		0x31584253u	/* "SBX1" as bytes on the wire */
+#define PROTO_VERSION_MIN	1u
+#define PROTO_VERSION_MAX	1u
+
+#define PROTO_HDR_LEN		8u
+#define PROTO_PAYLOAD_MAX	65536u		/* every message but EXEC */
+#define PROTO_EXEC_MAX		1048576u	/* EXEC: argv and environment */
+#define PROTO_STDIN_WINDOW	65536u		/* first credit of stream 0, to the client */
+#define PROTO_OUT_WINDOW	262144u		/* first credit of streams 1 and 2, to the agent */
+#define PROTO_CREDIT_MAX	0x40000000u	/* outstanding credit never exceeds this */
+#define PROTO_NAME_MAX		256u		/* user, group, hostname: with NUL */
+#define PROTO_PATH_MAX		4096u		/* with NUL */
+#define PROTO_MSG_MAX		512u		/* sentence of an ERROR or EXIT, with NUL */
+
+/* Message types. The direction is c (client), a (agent) or b (both). */
+enum proto_type {
+	PROTO_HELLO	= 0x01,	/* b  fixed fields, see struct proto_hello */
+	PROTO_READY	= 0x02,	/* a  as HELLO, on READY_PORT */
+	PROTO_ERROR	= 0x03,	/* a  CODE MESSAGE TYPE; ends the request with that tag */
+	PROTO_PING	= 0x04,	/* c  up to 64 bytes */
+	PROTO_PONG	= 0x05,	/* a  the same bytes */
+	PROTO_DONE	= 0x06,	/* a  a request without other result has succeeded */
+
+	PROTO_EXEC	= 0x10,	/* c  attributes; at most one per connection */
+	PROTO_STARTED	= 0x11,	/* a  PID EXEC_ID */
+	PROTO_SIGNAL	= 0x12,	/* c  u32 signal, u32 enum proto_scope */
+	PROTO_WINCH	= 0x13,	/* c  u16 rows, columns, x pixels, y pixels */
+	PROTO_EXIT	= 0x14,	/* a  attributes; the last message of an execution */
+
+	PROTO_DATA	= 0x20,	/* b  raw bytes of stream `tag`, 1..PROTO_PAYLOAD_MAX */
+	PROTO_EOF	= 0x21,	/* b  the sender has no more data for stream `tag` */
+	PROTO_CREDIT	= 0x22,	/* b  u32: the sender takes that many bytes more */
+	PROTO_STOP	= 0x23,	/* b  the sender takes no more data of stream `tag` */
+
+	PROTO_PUT	= 0x30,	/* c  PATH MODE [UID GID MTIME_NS FLAGS]; then DATA 0, EOF 0 */
+	PROTO_GET	= 0x31,	/* c  PATH; answered by ENTRY, DATA 1, EOF 1, DONE */
+	PROTO_LIST	= 0x32,	/* c  PATH; answered by ENTRY..., DONE */
+	PROTO_STAT	= 0x33,	/* c  PATH [FLAGS]; answered by ENTRY, DONE */
+	PROTO_MKDIR	= 0x34,	/* c  PATH MODE [UID GID FLAGS] */
+	PROTO_REMOVE	= 0x35,	/* c  PATH [FLAGS] */
+	PROTO_RENAME	= 0x36,	/* c  PATH PATH2 */
+	PROTO_TAR_IN	= 0x37,	/* c  PATH [FLAGS UID GID]; then DATA 0, EOF 0 */
+	PROTO_TAR_OUT	= 0x38,	/* c  PATH [FLAGS]; answered by DATA 1, EOF 1, DONE */
+	PROTO_ENTRY	= 0x39,	/* a  NAME MODE SIZE UID GID MTIME_NS [PATH2 = link target] */
+
+	PROTO_RESUME	= 0x50,	/* c  [TIME_NS SEED HOSTNAME MACHINE_ID MAC] */
+	PROTO_POWEROFF	= 0x51,	/* c  */
+	PROTO_REBOOT	= 0x52,	/* c  */
+
+	/* Kept for detached executions: */
+	PROTO_EXEC_LIST	= 0x60,
+	PROTO_ATTACH	= 0x61,
+	PROTO_DETACH	= 0x62,
+};
+
+enum proto_stream { PROTO_STDIN = 0, PROTO_STDOUT = 1, PROTO_STDERR = 2, PROTO_STREAMS = 3 };
+
+/* Whom a SIGNAL reaches. */
+enum proto_scope {
+	PROTO_SCOPE_PROCESS = 0,	/* the command's first process */
+	PROTO_SCOPE_GROUP   = 1,	/* its process group (PTY: the foreground group) */
+	PROTO_SCOPE_TREE    = 2,	/* every process in the command's cgroup */
+};
+
+/* Attribute keys; one name space for all messages. n = u64, s = string, b = bytes. */
+enum proto_key {
+	PROTO_K_CODE = 1,	/* n  errno value of Linux */
+	PROTO_K_MESSAGE,	/* s  one sentence */
+	PROTO_K_TYPE,		/* n  type of the message that was refused */
+
+	PROTO_K_ARG = 0x10,	/* s  repeated, in order */
+	PROTO_K_ENV,		/* s  repeated, NAME=value */
+	PROTO_K_CWD,		/* s */
+	PROTO_K_USER,		/* s  name or number */
+	PROTO_K_GROUP,		/* s  name or number */
+	PROTO_K_TIMEOUT_NS,	/* n  0 or absent: none */
+	PROTO_K_MAX_OUTPUT,	/* n  bytes per stream; absent: no limit */
+	PROTO_K_MEMORY_MAX,	/* n  bytes */
+	PROTO_K_PIDS_MAX,	/* n */
+	PROTO_K_CPU_MILLI,	/* n  thousandths of one CPU */
+	PROTO_K_FLAGS,		/* n  enum proto_exec_flag or enum proto_file_flag */
+	PROTO_K_ROWS,		/* n  1..65535 with PROTO_EXEC_TTY */
+	PROTO_K_COLS,		/* n */
+
+	PROTO_K_PID = 0x30,	/* n */
+	PROTO_K_EXEC_ID,	/* n  unique while the agent lives */
+	PROTO_K_EXIT_CODE,	/* n  0..255; absent when a signal ended it */
+	PROTO_K_SIGNAL,		/* n */
+	PROTO_K_RESULT,		/* n  enum proto_result bits */
+	PROTO_K_WALL_NS,	/* n  start of the command to its end */
+	PROTO_K_USER_NS,	/* n  CPU time of the command and of what it waited for */
+	PROTO_K_SYS_NS,		/* n */
+	PROTO_K_MEM_PEAK,	/* n  bytes */
+	PROTO_K_OUT_BYTES,	/* n  what the command wrote, sent or not */
+	PROTO_K_ERR_BYTES,	/* n */
+	PROTO_K_OOM_KILLS,	/* n  processes of the command that the OOM killer ended */
+
+	PROTO_K_PATH = 0x50,	/* s */
+	PROTO_K_PATH2,		/* s */
+	PROTO_K_NAME,		/* s  last component */
+	PROTO_K_MODE,		/* n  st_mode */
+	PROTO_K_SIZE,		/* n */
+	PROTO_K_UID,		/* n */
+	PROTO_K_GID,		/* n */
+	PROTO_K_MTIME_NS,	/* n  since 1970 */
+
+	PROTO_K_TIME_NS = 0x70,	/* n  wall clock, since 1970 */
+	PROTO_K_SEED,		/* b  16..512 bytes of entropy, credited in full */
+	PROTO_K_HOSTNAME,	/* s */
+	PROTO_K_MACHINE_ID,	/* s  32 hexadecimal digits */
+	PROTO_K_MAC,		/* b  6 bytes, for the first Ethernet interface */
+};
+
+#define PROTO_ATTR_LEN	8u	/* u16 key, u16 flags, u32 length */
+#define PROTO_ATTR_MUST	1u	/* flag: refuse the message if the key is not known */
+
+enum proto_exec_flag {
+	PROTO_EXEC_TTY	     = 1u << 0,	/* a PTY; its output is stream 1 */
+	PROTO_EXEC_STDIN     = 1u << 1,	/* stream 0 is used; otherwise stdin is /dev/null */
+	PROTO_EXEC_KILL_TREE = 1u << 2,	/* when the first process ends, end all of them */
+	PROTO_EXEC_CLEAN_ENV = 1u << 3,	/* add no PATH, HOME, ... of its own */
+};
+
+enum proto_file_flag {
+	PROTO_FILE_PARENTS   = 1u << 0,	/* MKDIR, PUT: make missing parents; MKDIR: may exist */
+	PROTO_FILE_RECURSIVE = 1u << 1,	/* REMOVE */
+	PROTO_FILE_FORCE     = 1u << 2,	/* REMOVE: a missing file is no error */
+	PROTO_FILE_NOFOLLOW  = 1u << 3,	/* STAT: of the link itself */
+	PROTO_FILE_OWNER     = 1u << 4,	/* TAR_IN: owners from the archive */
+	PROTO_FILE_CONTENTS  = 1u << 5,	/* TAR_OUT: what is in the folder, without its name */
+};
+
+enum proto_result {
+	PROTO_R_TIMED_OUT     = 1u << 0,
+	PROTO_R_OOM	      = 1u << 1,	/* the OOM killer ended the first process */
+	PROTO_R_TRUNC_STDOUT  = 1u << 2,
+	PROTO_R_TRUNC_STDERR  = 1u << 3,
+	PROTO_R_NOT_STARTED   = 1u << 4,	/* EXIT_CODE is 126 or 127, MESSAGE says why */
+	PROTO_R_LEFT_RUNNING  = 1u << 5,	/* background processes live on */
+};
+
+/* What the agent can do; in HELLO and READY. */
+enum proto_feature {
+	PROTO_F_CGROUP	= 1u << 0,	/* own cgroup per command, tree kill is exact */
+	PROTO_F_MEMORY	= 1u << 1,	/* MEMORY_MAX, MEM_PEAK of the tree, OOM told apart */
+	PROTO_F_PIDS	= 1u << 2,	/* PIDS_MAX */
+	PROTO_F_CPU	= 1u << 3,	/* CPU_MILLI */
+	PROTO_F_FILES	= 1u << 4,	/* PUT .. RENAME */
+	PROTO_F_TAR	= 1u << 5,	/* TAR_IN, TAR_OUT */
+	PROTO_F_INIT	= 1u << 6,	/* runs as PID 1: RESUME, POWEROFF, REBOOT */
+};
+
+struct proto_hdr {
+	uint32_t len;	/* payload bytes that follow */
+	uint16_t type;
+	uint16_t tag;	/* DATA, EOF, CREDIT, STOP: stream; else the request's, echoed */
+};
+
+/* HELLO and READY. A client's HELLO ends after `features`. */
+struct proto_hello {
+	uint16_t min, max;	/* versions; in an answer both are the chosen one */
+	uint64_t features;	/* enum proto_feature bits */
+	uint64_t boot_ns;	/* CLOCK_BOOTTIME when the agent was ready */
+	uint32_t stdin_window;
+};
+
+struct proto_attr {
+	uint16_t key, flags;
+	uint32_t len;
+	const uint8_t *val;	/* into the payload */
+};
+
+/* ---- reading: a cursor that cannot leave its buffer -------------------- */
+
+struct proto_rd {
+	const uint8_t *p;
+	size_t left;
+	bool bad;	/* sticky: something was asked for that is not there */
+};
+
+void proto_rd_init(struct proto_rd *r, const void *buf, size_t len);
+/* 0 and `bad` when too few bytes are left. */
+uint16_t proto_rd_u16(struct proto_rd *r);
+uint32_t proto_rd_u32(struct proto_rd *r);
+uint64_t proto_rd_u64(struct proto_rd *r);
+/* Next attribute: true and *a, or false at the end; look at r->bad then. */
+bool proto_rd_attr(struct proto_rd *r, struct proto_attr *a);
+
+/* Value of a number attribute (exactly 8 bytes): 0 or -EBADMSG. */
+int proto_attr_u64(const struct proto_attr *a, uint64_t *out);
+/* String attribute: a NUL at the end and nowhere else; `max` counts it. NULL when not so. */
+const char *proto_attr_str(const struct proto_attr *a, size_t max);
+
+/* Header at the start of buf (at least PROTO_HDR_LEN bytes). No check of the values. */
+void proto_hdr_read(const void *buf, struct proto_hdr *h);
+/* Largest payload that a message of this type may have. */
+uint32_t proto_type_max(uint16_t type);
+/* Name for messages to people; "message 0x.." values get "unknown". */
+const char *proto_type_name(uint16_t type);
+
+/*
+ * HELLO or READY payload. `answer`: it comes from the agent and is longer.
+ * 0, -EBADMSG (too short, wrong magic, min > max).
+ */
+int proto_hello_read(const void *payload, size_t len, bool answer, struct proto_hello *h);
+
+/* ---- writing: into a fixed buffer, overflow is sticky ------------------ */
+
+struct proto_wr {
+	uint8_t *buf;
+	size_t cap, len;
+	size_t start;	/* offset of the open message's header */
+	bool bad;
+};
+
+void proto_wr_init(struct proto_wr *w, void *buf, size_t cap);
+void proto_wr_begin(struct proto_wr *w, uint16_t type, uint16_t tag);
+void proto_wr_raw(struct proto_wr *w, const void *p, size_t n);
+void proto_wr_u16(struct proto_wr *w, uint16_t v);
+void proto_wr_u32(struct proto_wr *w, uint32_t v);
+void proto_wr_u64(struct proto_wr *w, uint64_t v);
+void proto_wr_attr(struct proto_wr *w, uint16_t key, const void *p, size_t n);
+void proto_wr_num(struct proto_wr *w, uint16_t key, uint64_t v);
+void proto_wr_str(struct proto_wr *w, uint16_t key, const char *s);
+/*
+ * Close the message: its whole size in bytes, or -EMSGSIZE when it did not
+ * fit or is larger than its type allows; then the buffer holds no part of it.
+ */
+int proto_wr_end(struct proto_wr *w);
+void proto_wr_hello(struct proto_wr *w, uint16_t type, bool answer, const struct proto_hello *h);
+
+/* ---- EXEC and EXIT ----------------------------------------------------- */
+
+struct proto_exec {
+	size_t argc, envc;
+	const char *cwd, *user, *group;	/* NULL when absent; into the payload */
+	uint64_t timeout_ns;		/* 0: none */
+	uint64_t max_output;		/* UINT64_MAX: none */
+	uint64_t memory_max, pids_max;	/* 0: none */
+	uint64_t cpu_milli;		/* 0: none */
+	uint64_t flags;
+	uint16_t rows, cols;
+};
+
+/*
+ * Check and decode an EXEC payload. Counts argv and envp, which the second
+ * call stores (argc + 1 and envc + 1 pointers into the payload, NULL last).
+ * 0, or -EBADMSG with a reason in *why (static, never NULL then).
+ */
+int proto_exec_read(const void *payload, size_t len, struct proto_exec *x, const char **why);
+void proto_exec_vectors(const void *payload, size_t len, const char **argv, const char **envp);
+
+struct proto_exit {
+	int code;		/* -1 when a signal ended it */
+	int signal;		/* 0 when it exited */
+	uint32_t result;	/* enum proto_result bits */
+	uint64_t wall_ns, user_ns, sys_ns, mem_peak, out_bytes, err_bytes, oom_kills;
+	char msg[PROTO_MSG_MAX];
+};
+
+void proto_wr_exit(struct proto_wr *w, uint16_t tag, const struct proto_exit *x);
+int proto_exit_read(const void *payload, size_t len, struct proto_exit *x);
+
+/* ERROR: code is a positive errno value. */
+void proto_wr_error(struct proto_wr *w, uint16_t tag, uint16_t about, int code, const char *msg);
+int proto_error_read(const void *payload, size_t len, int *code, uint16_t *about,
+		     char msg[static PROTO_MSG_MAX]);
+#endif
