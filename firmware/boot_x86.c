@@ -14,6 +14,7 @@
  */
 #include <asm/bootparam.h>
 
+#include "firmware/boot_x86.h"
 #include "firmware/fdt.h"
 #include "firmware/image.h"
 #include "firmware/layout_x86.h"
@@ -195,7 +196,7 @@ static int put_cmdline(const struct gmem *m, const struct fw_conf *c, const stru
 }
 
 /* Flat segments and an identity map of FW_X86_MAPPED bytes. */
-static int put_cpu_state(const struct gmem *m, struct fw_entry_x86 *out, struct err *e)
+int boot_x86_cpu_state(const struct gmem *m, struct fw_entry_x86 *out, struct err *e)
 {
 	static const uint64_t gdt[] = { 0, 0, 0x00af9b000000ffff, 0x00cf93000000ffff };
 	const uint64_t pml4 = FW_X86_PDPT | 3, pdpt = FW_X86_PD | 3;	/* present, writable */
@@ -243,7 +244,7 @@ int fw_load_x86(const struct gmem *m, const struct fw_conf *c, struct fw_entry_x
 	if (!rc)
 		rc = put_setup_data(m, c, out->vmgenid, e);
 	if (!rc)
-		rc = put_cpu_state(m, out, e);
+		rc = boot_x86_cpu_state(m, out, e);
 	if (rc)
 		return rc;
 	fill_boot_params(&bp, &p, m);
