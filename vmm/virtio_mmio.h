@@ -18,7 +18,13 @@
 #define VIRTIO_MMIO_SIZE 0x1000u	/* bytes of address space per slot */
 
 struct virtio_mmio;
-struct virtio_mmio_kick { struct op op; struct virtio_mmio *m; int fd; uint64_t val; uint32_t index; };
+struct virtio_mmio_kick {
+	struct op op;
+	struct virtio_mmio *m;
+	int fd;				/* eventfd of QUEUE_NOTIFY = index; owned here */
+	uint64_t val;
+	uint32_t index;
+};
 
 struct virtio_mmio {
 	struct virtio_dev *dev;
@@ -28,22 +34,29 @@ struct virtio_mmio {
 	uint32_t generation;
 	uint32_t dev_features_sel, drv_features_sel, queue_sel;	/* guest-written, unchecked */
 	uint64_t drv_features;
-	struct loop_call *reset;	/* the vCPU that waits for a reset */
+	struct loop_call *reset;	/* the vCPUs that wait for a reset, by ->next */
 	struct virtio_mmio_kick kick[VIRTIO_QUEUES_MAX];
 	bool closing;
 };
 
 /*
  * Take @dev (freed by virtio_mmio_exit()) and open its eventfds; listening for
- * kicks begins here. Loop's thread.
+ * kicks begins here. On failure @dev stays the caller's. Loop's thread.
  */
 int virtio_mmio_init(struct virtio_mmio *m, struct virtio_dev *dev, struct loop *loop,
 		     struct err *e) must_check;
-/* Stop the device and cancel the kick reads. The loop must run until nothing is busy; then exit. */
+/*
+ * Stop the device and cancel the kick reads, on the loop's thread; from now on
+ * registers read zero. The loop must run until nothing is busy; then exit.
+ */
 void virtio_mmio_stop(struct virtio_mmio *m);
 void virtio_mmio_exit(struct virtio_mmio *m);
-/* A bus_fn, for vCPU threads. */
+/*
+ * A bus_fn, for vCPU threads, which wait for the loop: none may be in here when
+ * the loop has ended.
+ */
 void virtio_mmio_access(void *m, uint64_t off, void *data, unsigned len, bool write);
 /* The same on the loop's thread, for tests and fuzzers; a reset may then still be pending. */
-void virtio_mmio_register(struct virtio_mmio *m, uint64_t off, void *data, unsigned len, bool write);
+void virtio_mmio_register(struct virtio_mmio *m, uint64_t off, void *data, unsigned len,
+			  bool write);
 #endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "devices/registry.h"
+
+extern const struct virtio_ops console_ops, rng_ops;
+
+const struct virtio_ops *const virtio_registry[] = {
+#ifdef CONFIG_VIRTIO_RNG
+	&rng_ops,
+#endif
+	NULL
+};
+
+const struct virtio_ops *virtio_ops_find(const char *name)
+{
+	for (const struct virtio_ops *const *o = virtio_registry; *o; o++)
+		if (!strcmp((*o)->name, name))
+			return *o;
+	return NULL;
+}
