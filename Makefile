@@ -26,6 +26,8 @@ menuconfig: .config
 # ---- what is built -------------------------------------------------------------------------
 # The host's library: everything but main(); a program links what it uses of it.
 obj-y := $(addprefix vmm/,base.o log.o gmem.o loop.o bus.o virtq.o)
+obj-y += $(addprefix vmm/,virtio.o virtio_mmio.o) devices/registry.o
+obj-$(CONFIG_VIRTIO_RNG) += devices/rng.o
 obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))
 obj-y += $(patsubst %.c,%.o,$(wildcard agent/proto.c agent/client*.c))
 
