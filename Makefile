@@ -10,6 +10,7 @@ O      ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang%,$(CC
 PREFIX ?= /usr/local
 CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sandbox
 Q      := $(if $(V),,@)
+VERSION := 0.1.0
 .DEFAULT_GOAL := all
 
 # ---- configuration -------------------------------------------------------------------------
@@ -25,14 +26,14 @@ menuconfig: .config
 
 # ---- what is built -------------------------------------------------------------------------
 # The host's library: everything but main(); a program links what it uses of it.
-obj-y := $(addprefix vmm/,base.o log.o gmem.o loop.o bus.o virtq.o)
-obj-y += $(addprefix vmm/,virtio.o virtio_mmio.o) devices/registry.o
+obj-y := $(addprefix vmm/,base.o log.o gmem.o loop.o bus.o virtq.o virtio.o virtio_mmio.o \
+	conf.o kvm.o vcpu.o entry_x86.o emul_x86.o) devices/registry.o
 obj-$(CONFIG_VIRTIO_RNG) += devices/rng.o
 obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))
 obj-y += $(patsubst %.c,%.o,$(wildcard agent/proto.c agent/client*.c))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
-sandbox-vmm-src :=
+sandbox-vmm-src := vmm/main.c vmm/vm.c
 sandbox-src     :=
 LIBS_HOST       := -luring -lfdt
 
@@ -47,7 +48,7 @@ FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla \
 	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough \
 	-Wswitch-enum -Wnull-dereference $(if $(filter 0,$(WERROR)),,-Werror)
-CFLAGS_ALL = -std=gnu17 -D_GNU_SOURCE -I. -include $(O)/config.h -O2 -g -fno-common -fPIE \
+CFLAGS_ALL = -std=gnu17 -D_GNU_SOURCE -I. -include $(O)/config.h -O2 -g -fno-common -fPIE -DSANDBOX_VERSION='"$(VERSION)"' \
 	-fstack-protector-strong $(WARN) -MMD -MP \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2) $(CFLAGS)
 LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)

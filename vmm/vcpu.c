@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vcpu.c - the run loop. A vCPU is stopped by setting its flag, then
+ * immediate_exit, then sending VCPU_SIGNAL: whichever of the three moments the
+ * thread is in, it sees one of them before it enters the guest again.
+ *
+ * #syscalls:vcpu ioctl futex write exit madvise munmap rt_sigprocmask
+ */
+#include <signal.h>
+#include "vmm/machine.h"
+#include "vmm/vcpu.h"
+
+#define VCPU_SIGNAL SIGUSR1
+#define VCPU_STACK (256u << 10)
+
+static void on_signal(int sig)
+{
+	(void)sig;		/* only there to interrupt KVM_RUN */
+}
+
+int vcpu_open(struct vcpu *v, const struct vcpu_env *env, unsigned id,
+	      struct kvm_cpuid_table *cpuid, struct err *e)
+{
+	int rc;
+
+	*v = (struct vcpu){ .env = env, .id = id };
+	v->fd = kvm_vcpu_open(env->kvm, id, &v->run, e);
+	if (v->fd < 0)
+		return v->fd;
+	v->emul = (struct emul){ .mem = env->mem, .kvm = env->kvm, .vcpu = v->fd };
+	v->emul.xsave = aligned_alloc(64, (env->kvm->xsave_len + 63) & ~63ul);
+	if (!v->emul.xsave) {
+		rc = err_set(e, -ENOMEM, "vCPU %u", id);
+		goto fail;
+	}
+	/* The APIC id is the index, in both leaves that tell it. */
+	for (unsigned i = 0; i < cpuid->nent; i++) {
+		struct kvm_cpuid_entry2 *c = &cpuid->entry[i];
+
+		if (c->function == 1)
+			c->ebx = (c->ebx & 0x00ffffff) | id << 24;
+		if (c->function == 0xb || c->function == 0x1f)
+			c->edx = id;
+	}
+	rc = kvm_set_cpuid(v->fd, cpuid);
+	if (!rc)
+		return 0;
+	err_set(e, rc, "KVM_SET_CPUID2 of vCPU %u", id);
+fail:
+	vcpu_close(v);
+	return rc;
+}
+
+void vcpu_close(struct vcpu *v)
+{
+	BUG_ON(v->started);
+	free(v->emul.xsave);
+	kvm_vcpu_close(v->env->kvm, v->fd, v->run);
+	v->fd = -1;
+}
+
+static enum vcpu_end broken(struct vcpu *v, const char *fmt, ...) printf_like(2, 3);
+static enum vcpu_end broken(struct vcpu *v, const char *fmt, ...)
+{
+	struct kvm_regs r = { 0 };
+	va_list ap;
+	int n = 0;
+
+	if (!kvm_get_regs(v->fd, &r))
+		n = snprintf(v->why, sizeof(v->why), "vCPU %u at rip %#llx: ", v->id,
+			     (unsigned long long)r.rip);
+	va_start(ap, fmt);
+	vsnprintf(v->why + n, sizeof(v->why) - (size_t)n, fmt, ap);
+	va_end(ap);
+	return VCPU_ERROR;
+}
+
+/* Ports and addresses that nobody claimed read as all ones, as on a bus with nothing there. */
+static void access_bus(struct vcpu *v, const struct bus *bus, uint64_t at, void *data,
+		       unsigned len, bool write)
+{
+	if (!write)
+		memset(data, 0, len);
+	if (bus_access(bus, at, data, len, write))
+		return;
+	v->stat.unclaimed++;
+	if (!write)
+		memset(data, 0xff, len);
+}
+
+static void exit_io(struct vcpu *v)
+{
+	const struct kvm_run *r = v->run;
+	uint8_t *p = (uint8_t *)v->run + r->io.data_offset;
+	bool write = r->io.direction == KVM_EXIT_IO_OUT;
+
+	v->stat.pio++;
+	/* A string to the log port is one message, not one access per character. */
+	if (write && r->io.port == MACHINE_PORT_LOG && r->io.size == 1) {
+		log_console(p, r->io.count);
+		return;
+	}
+	for (uint32_t i = 0; i < r->io.count; i++, p += r->io.size)
+		access_bus(v, v->env->pio, r->io.port, p, r->io.size, write);
+}
+
+static enum vcpu_end exit_internal(struct vcpu *v)
+{
+	const struct kvm_run *r = v->run;
+	const uint8_t *insn = r->emulation_failure.insn_bytes;
+	unsigned n = r->emulation_failure.insn_size;
+	int rc;
+
+	if (r->internal.suberror != KVM_INTERNAL_ERROR_EMULATION)
+		return broken(v, "KVM_EXIT_INTERNAL_ERROR, suberror %u", r->internal.suberror);
+	if (r->internal.ndata < 1 ||
+	    !(r->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) ||
+	    n > sizeof(r->emulation_failure.insn_bytes))
+		return broken(v, "KVM cannot emulate an instruction and does not say which");
+	rc = emul_finish(&v->emul, insn, n);
+	if (!rc)
+		return VCPU_RUNNING;
+	if (rc != -ENOTSUP)
+		return broken(v, "finishing an instruction: %s", strerror(-rc));
+	return broken(v, "KVM cannot emulate %02x %02x %02x %02x %02x %02x", insn[0], insn[1],
+		      insn[2], insn[3], insn[4], insn[5]);
+}
+
+static enum vcpu_end dispatch(struct vcpu *v)
+{
+	struct kvm_run *r = v->run;
+
+	v->stat.exits++;
+	switch (r->exit_reason) {
+	case KVM_EXIT_IO:
+		exit_io(v);
+		return VCPU_RUNNING;
+	case KVM_EXIT_MMIO:
+		v->stat.mmio++;
+		access_bus(v, v->env->mmio, r->mmio.phys_addr, r->mmio.data, r->mmio.len,
+			   r->mmio.is_write);
+		return VCPU_RUNNING;
+	case KVM_EXIT_INTR:
+	case KVM_EXIT_IRQ_WINDOW_OPEN:
+	case KVM_EXIT_UNKNOWN:
+		return VCPU_RUNNING;
+	case KVM_EXIT_SHUTDOWN:
+		return VCPU_SHUTDOWN;
+	case KVM_EXIT_INTERNAL_ERROR:
+		return exit_internal(v);
+	case KVM_EXIT_FAIL_ENTRY:
+		return broken(v, "KVM_EXIT_FAIL_ENTRY, hardware reason %#llx",
+			      (unsigned long long)r->fail_entry.hardware_entry_failure_reason);
+	default:
+		return broken(v, "unexpected exit %u of KVM_RUN", r->exit_reason);
+	}
+}
+
+static enum vcpu_end run_once(struct vcpu *v)
+{
+	int rc = kvm_run_once(v->fd);
+
+	if (!rc)
+		return dispatch(v);
+	if (rc == -EINTR || rc == -EAGAIN)
+		return VCPU_RUNNING;
+	return broken(v, "KVM_RUN: %s", strerror(-rc));
+}
+
+int vcpu_run_until(struct vcpu *v, unsigned port, struct err *e)
+{
+	for (unsigned budget = 100000; budget; budget--) {
+		enum vcpu_end end = run_once(v);
+
+		if (end == VCPU_RUNNING && v->run->exit_reason == KVM_EXIT_IO &&
+		    v->run->io.port == port)
+			return 0;
+		if (end != VCPU_RUNNING)
+			return err_say(e, -EIO, "firmware program: %s",
+				       end == VCPU_ERROR ? v->why : "triple fault");
+	}
+	return err_say(e, -EIO, "a firmware program did not come to its end");
+}
+
+static void *thread_main(void *arg)
+{
+	struct vcpu *v = arg;
+	enum vcpu_end end = VCPU_RUNNING;
+
+	while (end == VCPU_RUNNING)
+		end = __atomic_load_n(&v->stop, __ATOMIC_ACQUIRE) ? VCPU_STOPPED : run_once(v);
+	v->end = end;
+	v->env->ended(v);
+	return NULL;
+}
+
+int vcpu_start(struct vcpu *v, struct err *e)
+{
+	struct sigaction sa = { .sa_handler = on_signal };
+	pthread_attr_t attr;
+	char name[16];
+	int rc;
+
+	sigaction(VCPU_SIGNAL, &sa, NULL);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, VCPU_STACK);
+	rc = pthread_create(&v->thread, &attr, thread_main, v);
+	pthread_attr_destroy(&attr);
+	if (rc)
+		return err_set(e, -rc, "start the thread of vCPU %u", v->id);
+	v->started = true;
+	snprintf(name, sizeof(name), "vcpu%u", v->id);
+	pthread_setname_np(v->thread, name);
+	return 0;
+}
+
+void vcpu_stop(struct vcpu *v)
+{
+	if (!v->started)
+		return;
+	__atomic_store_n(&v->stop, true, __ATOMIC_RELEASE);
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE);
+	pthread_kill(v->thread, VCPU_SIGNAL);
+}
+
+void vcpu_join(struct vcpu *v)
+{
+	if (!v->started)
+		return;
+	pthread_join(v->thread, NULL);
+	v->started = false;
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vcpu.h - one thread per virtual CPU that runs the guest and hands each exit
+ * to the bus; it does nothing else.
+ */
+#ifndef VMM_VCPU_H
+#define VMM_VCPU_H
+#include <pthread.h>
+#include "vmm/bus.h"
+#include "vmm/emul_x86.h"
+#include "vmm/kvm.h"
+#include "vmm/log.h"
+
+struct vcpu;
+
+enum vcpu_end {
+	VCPU_RUNNING,
+	VCPU_STOPPED,			/* vcpu_stop() */
+	VCPU_SHUTDOWN,			/* triple fault */
+	VCPU_ERROR,			/* an exit that nobody can handle: vcpu.why */
+};
+
+struct vcpu_env {
+	const struct kvm *kvm;
+	const struct gmem *mem;
+	const struct bus *mmio, *pio;
+	/* vCPU's thread, once, as its last act: v->end says why. */
+	void (*ended)(struct vcpu *v);
+	void *owner;
+};
+
+struct vcpu {
+	const struct vcpu_env *env;
+	unsigned id;
+	int fd;
+	struct kvm_run *run;
+	struct emul emul;
+	pthread_t thread;
+	bool started;
+	bool stop;			/* atomic */
+	enum vcpu_end end;
+	char why[200];
+	struct log_limit limit;
+	struct { uint64_t exits, mmio, pio, unclaimed; } stat;
+};
+
+/* @env must outlive the vCPU. */
+int vcpu_open(struct vcpu *v, const struct vcpu_env *env, unsigned id,
+	      struct kvm_cpuid_table *cpuid, struct err *e) must_check;
+void vcpu_close(struct vcpu *v);	/* not running */
+/* Run on the calling thread until the guest writes to @port; for firmware programs. */
+int vcpu_run_until(struct vcpu *v, unsigned port, struct err *e) must_check;
+/* Start the thread. */
+int vcpu_start(struct vcpu *v, struct err *e) must_check;
+/* Ask it to leave the guest; env->ended follows. Any other thread; nothing if not started. */
+void vcpu_stop(struct vcpu *v);
+/*
+ * Wait for the thread's end, after env->ended was called for it. Apart from
+ * vcpu_stop() because a vCPU may be waiting for the loop, which has to run on.
+ */
+void vcpu_join(struct vcpu *v);
+
+/* Registers of the boot CPU at the kernel's entry: long mode, paging on, interrupts off. */
+struct vcpu_entry {
+	uint64_t rip, rsi, rsp, cr3, gdt_base;
+	uint16_t gdt_limit, cs, ds;
+};
+/* The vCPU must not run. For CPU 0; the others wait for its INIT and SIPI. */
+int vcpu_set_entry(struct vcpu *v, const struct vcpu_entry *entry, struct err *e) must_check;
+#endif

@@ -1,0 +1,424 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vm.c - builds, runs and takes apart one machine.
+ *
+ * The end of a machine is decided once, on the loop's thread, by vm_finish().
+ * From then on: the vCPUs are asked to stop; the loop runs on, because a vCPU
+ * may be waiting for it; with the last of them gone the devices are stopped; when
+ * nothing is in flight any more the loop returns.
+ *
+ * #syscalls signalfd4 timerfd read
+ */
+#include <linux/virtio_mmio.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include "devices/registry.h"
+#include "vmm/machine.h"
+#include "vmm/vm.h"
+
+#define LOOP_ENTRIES	256
+#define PANIC_GRACE_NS	3000000000ull	/* for the rest of the panic message */
+#define POWER_OFF	1u		/* values of the power register, as in the device tree */
+#define POWER_RESET	2u
+
+const char *vm_end_name(enum vm_end end)
+{
+	switch (end) {
+	case VM_RUNNING: return "running";
+	case VM_POWEROFF: return "poweroff";
+	case VM_RESET: return "reset";
+	case VM_PANIC: return "panic";
+	case VM_HANG: return "hang";
+	case VM_STOPPED: return "stopped";
+	case VM_ERROR: return "error";
+	}
+	return "?";
+}
+
+static void maybe_drain(struct vm *vm)
+{
+	if (vm->live || vm->loop.stop)
+		return;
+	for (unsigned i = 0; i < vm->nslots; i++)
+		virtio_mmio_stop(&vm->slot[i]);
+	loop_cancel(&vm->boot_timer);
+	loop_cancel(&vm->panic_timer);
+	loop_cancel(&vm->parent_poll);
+	loop_cancel(&vm->signal_poll);
+	vm->loop.stop = true;
+}
+
+/* Loop's thread. The first end that is reported counts. */
+static void vm_finish(struct vm *vm, enum vm_end end, const char *why)
+{
+	if (vm->end != VM_RUNNING)
+		return;
+	vm->end = end;
+	snprintf(vm->why, sizeof(vm->why), "%s", why);
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		vcpu_stop(&vm->vcpu[i]);
+	maybe_drain(vm);
+}
+
+/* ---- the guest's own ends: power register, panic, reset port, triple fault ---- */
+
+static void on_panic_timer(struct op *op, int res)
+{
+	struct vm *vm = container_of(op, struct vm, panic_timer);
+
+	if (res == -ETIME)
+		vm_finish(vm, VM_PANIC, "the guest kernel panicked");
+}
+
+static void on_power(struct loop_call *call)
+{
+	struct vm *vm = container_of(call, struct vm, power);
+	enum vm_end end = (enum vm_end)__atomic_exchange_n(&vm->power_event, 0, __ATOMIC_ACQ_REL);
+
+	loop_call_done(call);
+	if (end == VM_PANIC) {
+		vm->panicked = true;
+		if (!vm->panic_timer.busy &&
+		    loop_timer(&vm->loop, &vm->panic_timer, PANIC_GRACE_NS, on_panic_timer))
+			vm_finish(vm, VM_PANIC, "the guest kernel panicked");
+	} else if (vm->panicked) {
+		vm_finish(vm, VM_PANIC, "the guest kernel panicked");
+	} else {
+		vm_finish(vm, end, "");
+	}
+}
+
+/* vCPU thread. While one event waits for the loop, later ones are dropped. */
+static void power_event(struct vm *vm, enum vm_end end)
+{
+	uint32_t none = 0;
+
+	if (__atomic_compare_exchange_n(&vm->power_event, &none, (uint32_t)end, false,
+					__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		loop_post(&vm->loop, &vm->power);
+}
+
+static void power_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
+{
+	uint32_t value = 0;
+
+	if (!write || off)
+		return;
+	memcpy(&value, data, len < sizeof(value) ? len : sizeof(value));
+	if (value == POWER_OFF)
+		power_event(owner, VM_POWEROFF);
+	else if (value == POWER_RESET)
+		power_event(owner, VM_RESET);
+}
+
+/* pvpanic: reads tell which events are known, bit 0 written is a panic. */
+static void pvpanic_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
+{
+	uint8_t *p = data;
+
+	(void)len;
+	if (off)
+		return;
+	if (!write)
+		*p = 1;
+	else if (*p & 1)
+		power_event(owner, VM_PANIC);
+}
+
+/* Reads say "input buffer empty"; the one command that is known resets the machine. */
+static void keyboard_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
+{
+	const uint8_t *p = data;
+
+	(void)off;
+	(void)len;
+	if (write && *p == 0xfe)
+		power_event(owner, VM_RESET);
+}
+
+/* Transmit only, always ready: enough for the kernel's early console. */
+static void serial_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
+{
+	uint8_t *p = data;
+
+	(void)owner;
+	(void)len;
+	if (write && off == 0)
+		log_console(p, 1);
+	if (!write)
+		*p = off == 5 ? 0x60 : 0;	/* LSR: THRE and TEMT */
+}
+
+/* A write to the log port never comes here (vcpu.c); a read says that it is there. */
+static void log_port_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
+{
+	(void)owner;
+	(void)off;
+	if (write)
+		log_console(data, len);
+	else
+		memset(data, MACHINE_PORT_LOG, len);
+}
+
+static void on_vcpu_ended(struct loop_call *call)
+{
+	struct vm *vm = NULL;
+	struct vcpu *v;
+	unsigned id;
+
+	/* The call sits in an array of its vm; the vCPU's index is the call's. */
+	v = call->arg;
+	vm = v->env->owner;
+	id = v->id;
+	BUG_ON(call != &vm->ended[id]);
+	loop_call_done(call);
+	vcpu_join(v);
+	vm->live--;
+	switch (v->end) {
+	case VCPU_SHUTDOWN:
+		vm_finish(vm, vm->panicked ? VM_PANIC : VM_RESET, "triple fault");
+		break;
+	case VCPU_ERROR:
+		vm_finish(vm, VM_ERROR, v->why);
+		break;
+	case VCPU_RUNNING:
+	case VCPU_STOPPED:
+		break;
+	}
+	maybe_drain(vm);
+}
+
+/* vCPU's thread, its last act. */
+static void vcpu_ended(struct vcpu *v)
+{
+	struct vm *vm = v->env->owner;
+
+	vm->ended[v->id] = (struct loop_call){ .fn = on_vcpu_ended, .arg = v };
+	loop_post(&vm->loop, &vm->ended[v->id]);
+}
+
+/* ---- ends from outside: signals, the parent's death, a boot that takes too long ---- */
+
+static void on_signal(struct op *op, int res)
+{
+	struct vm *vm = container_of(op, struct vm, signal_poll);
+
+	if (res >= 0)
+		vm_finish(vm, VM_STOPPED, "asked by a signal");
+}
+
+static void on_parent(struct op *op, int res)
+{
+	struct vm *vm = container_of(op, struct vm, parent_poll);
+
+	if (res >= 0)
+		vm_finish(vm, VM_STOPPED, "the parent process is gone");
+}
+
+/* A guest that has sent nothing through its socket device has not come up. */
+static void on_boot_timer(struct op *op, int res)
+{
+	struct vm *vm = container_of(op, struct vm, boot_timer);
+	char why[160];
+
+	if (res != -ETIME)
+		return;
+	for (unsigned i = 0; i < vm->nslots; i++)
+		if (!strcmp(vm->slot[i].dev->ops->name, "vsock") && vm->slot[i].dev->stat.chains)
+			return;
+	snprintf(why, sizeof(why), "the guest said nothing on its socket device within %llu s; "
+		 "vCPU 0 made %llu exits",
+		 (unsigned long long)(vm->conf->boot_timeout_ns / 1000000000u),
+		 (unsigned long long)__atomic_load_n(&vm->vcpu[0].stat.exits, __ATOMIC_RELAXED));
+	vm_finish(vm, VM_HANG, why);
+}
+
+static int watch(struct vm *vm)
+{
+	const struct conf *c = vm->conf;
+	int rc = loop_poll(&vm->loop, &vm->signal_poll, vm->signalfd, POLLIN, on_signal);
+
+	if (!rc && c->parent_fd >= 0)
+		rc = loop_poll(&vm->loop, &vm->parent_poll, c->parent_fd, POLLIN, on_parent);
+	if (!rc && c->boot_timeout_ns)
+		rc = loop_timer(&vm->loop, &vm->boot_timer, c->boot_timeout_ns, on_boot_timer);
+	return rc;
+}
+
+/* ---- building ---- */
+
+static int open_signals(struct vm *vm, struct err *e)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	pthread_sigmask(SIG_BLOCK, &set, NULL);
+	vm->signalfd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return vm->signalfd < 0 ? err_set(e, -errno, "signalfd") : 0;
+}
+
+static int open_memory(struct vm *vm, struct err *e)
+{
+	uint64_t mem = vm->conf->mem, low = mem < MACHINE_HOLE ? mem : MACHINE_HOLE;
+	int rc;
+
+	vm->mem.r[vm->mem.n++] = (struct gmem_region){ .base = 0, .len = low };
+	if (mem > low)
+		vm->mem.r[vm->mem.n++] = (struct gmem_region){
+			.base = MACHINE_HIGH, .len = mem - low };
+	rc = gmem_open(&vm->mem, e);
+	if (rc)
+		return rc;
+	for (unsigned i = 0; !rc && i < vm->mem.n; i++) {
+		const struct gmem_region *r = &vm->mem.r[i];
+
+		rc = kvm_memory(&vm->kvm, i, r->base, r->len, r->hva, e);
+	}
+	if (rc)
+		gmem_close(&vm->mem);
+	return rc;
+}
+
+static int open_slot(struct vm *vm, unsigned i, struct err *e)
+{
+	const struct conf_dev *c = &vm->conf->slot[i];
+	const struct virtio_ops *ops = virtio_ops_find(c->dev);
+	uint64_t base = MACHINE_VIRTIO + i * MACHINE_VIRTIO_STRIDE;
+	struct virtio_mmio *m = &vm->slot[i];
+	struct virtio_dev *d;
+	int rc;
+
+	if (!ops)
+		return err_say(e, -ENODEV, "this build has no device '%s'", c->dev);
+	d = virtio_new(ops, &vm->mem, &vm->loop, c, e);
+	if (!d)
+		return e->code;
+	rc = virtio_mmio_init(m, d, &vm->loop, e);
+	if (rc) {
+		virtio_free(d);
+		return rc;
+	}
+	vm->nslots++;
+	rc = bus_add(&vm->mmio, base, VIRTIO_MMIO_SIZE, virtio_mmio_access, m);
+	BUG_ON(rc);
+	rc = kvm_irqfd(&vm->kvm, machine_gsi(i), m->irqfd, e);
+	for (uint16_t q = 0; !rc && q < ops->nqueues; q++)
+		rc = kvm_ioeventfd(&vm->kvm, base + VIRTIO_MMIO_QUEUE_NOTIFY, 4, q, m->kick[q].fd,
+				   e);
+	return rc;
+}
+
+static void open_board(struct vm *vm)
+{
+	struct { struct bus *bus; uint64_t at, len; bus_fn *fn; } r[] = {
+		{ &vm->mmio, MACHINE_POWER, MACHINE_PAGE, power_access },
+		{ &vm->mmio, MACHINE_PVPANIC, MACHINE_PAGE, pvpanic_access },
+		{ &vm->pio, MACHINE_PORT_KEYBOARD, 1, keyboard_access },
+		{ &vm->pio, MACHINE_PORT_SERIAL, 8, serial_access },
+		{ &vm->pio, MACHINE_PORT_LOG, 1, log_port_access },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(r); i++) {
+		int rc = bus_add(r[i].bus, r[i].at, r[i].len, r[i].fn, vm);
+
+		BUG_ON(rc);	/* the map is ours and has no overlap */
+	}
+}
+
+static int open_vcpus(struct vm *vm, struct err *e)
+{
+	int rc = kvm_supported_cpuid(&vm->kvm, &vm->cpuid, e);
+
+	vm->env = (struct vcpu_env){ .kvm = &vm->kvm, .mem = &vm->mem, .mmio = &vm->mmio,
+				     .pio = &vm->pio, .ended = vcpu_ended, .owner = vm };
+	while (!rc && vm->ncpus < vm->conf->cpus) {
+		rc = vcpu_open(&vm->vcpu[vm->ncpus], &vm->env, vm->ncpus, &vm->cpuid, e);
+		if (!rc)
+			vm->ncpus++;
+	}
+	return rc;
+}
+
+/* Stop what open_slot() started, and let it drain. */
+static void close_slots(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nslots; i++)
+		virtio_mmio_exit(&vm->slot[i]);
+	vm->nslots = 0;
+}
+
+int vm_open(struct vm *vm, const struct conf *conf, struct err *e)
+{
+	int rc;
+
+	*vm = (struct vm){ .conf = conf, .signalfd = -1 };
+	vm->power.fn = on_power;
+	rc = open_signals(vm, e);
+	if (rc)
+		return rc;
+	rc = kvm_open(&vm->kvm, e);
+	if (rc)
+		goto fail_signals;
+	rc = kvm_create(&vm->kvm, e);
+	if (rc)
+		goto fail_kvm;
+	rc = open_memory(vm, e);
+	if (rc)
+		goto fail_kvm;
+	rc = loop_init(&vm->loop, LOOP_ENTRIES, e);
+	if (rc)
+		goto fail_memory;
+	open_board(vm);
+	for (unsigned i = 0; !rc && i < CONF_SLOTS_MAX && conf->slot[i].dev; i++)
+		rc = open_slot(vm, i, e);
+	if (!rc)
+		rc = open_vcpus(vm, e);
+	if (!rc)
+		return 0;
+	vm->end = VM_ERROR;
+	maybe_drain(vm);
+	vm_close(vm);
+	return rc;
+fail_memory:
+	gmem_close(&vm->mem);
+fail_kvm:
+	kvm_close(&vm->kvm);
+fail_signals:
+	close(vm->signalfd);
+	return rc;
+}
+
+enum vm_end vm_run(struct vm *vm)
+{
+	struct err e = { 0 };
+	int rc = watch(vm);
+
+	for (unsigned i = 0; !rc && i < vm->ncpus; i++) {
+		rc = vcpu_start(&vm->vcpu[i], &e);
+		vm->live += !rc;
+	}
+	if (rc)
+		vm_finish(vm, VM_ERROR, e.code ? e.msg : "io_uring is full at start");
+	rc = loop_run(&vm->loop);
+	/* The ring is gone from under us: nothing can be drained, only the process ended. */
+	if (rc)
+		BUG_ON(rc);
+	return vm->end;
+}
+
+void vm_close(struct vm *vm)
+{
+	if (vm->loop.busy && loop_run(&vm->loop))
+		BUG_ON(true);
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		vcpu_close(&vm->vcpu[i]);
+	close_slots(vm);
+	loop_exit(&vm->loop);
+	gmem_close(&vm->mem);
+	kvm_close(&vm->kvm);
+	close(vm->signalfd);
+}
