@@ -35,7 +35,7 @@ struct plan {
 	uint64_t top;		/* end of RAM below the hole */
 	uint64_t usable;	/* the same without the vmgenid page */
 	struct image img;
-	uint64_t initrd, initrd_len;
+	struct initrd rd;
 };
 
 /* The first region is the guest's low RAM; the caller built it, so check it once. */
@@ -83,33 +83,6 @@ static int load_kernel(struct plan *p, const struct gmem *m, const struct fw_con
 	return rc ? rc : fw_src_refuse(&s, "a bzImage or an x86-64 ELF vmlinux", e);
 }
 
-/* As high as the kernel permits: far from where it unpacks and grows. */
-static int load_initrd(struct plan *p, const struct gmem *m, const struct fw_conf *c,
-		       struct err *e)
-{
-	uint64_t end = p->usable < p->img.initrd_end ? p->usable : p->img.initrd_end;
-	uint64_t room, need;
-	struct fw_src s;
-	int rc;
-
-	if (c->initrd.fd < 0)
-		return 0;
-	rc = fw_src_init(&s, &c->initrd, e);
-	if (rc)
-		return rc;
-	end &= ~(PAGE - 1);
-	room = end > p->img.hi ? end - p->img.hi : 0;
-	need = s.size + (-s.size & (PAGE - 1));		/* an off_t: cannot wrap */
-	if (need > room)
-		return err_set(e, -EFBIG,
-			       "initrd %s does not fit: it needs %llu MiB, the guest has %llu and the kernel leaves %llu of them",
-			       c->initrd.name, (unsigned long long)fw_mib(s.size),
-			       (unsigned long long)(p->top >> 20), (unsigned long long)(room >> 20));
-	p->initrd = end - need;
-	p->initrd_len = s.size;
-	return fw_src_load(&s, 0, m, GPA(p->initrd), s.size, e);
-}
-
 static void add_e820(struct boot_params *bp, uint64_t from, uint64_t to, uint32_t type)
 {
 	BUG_ON(bp->e820_entries >= E820_MAX_ENTRIES_ZEROPAGE);
@@ -145,10 +118,10 @@ static void fill_boot_params(struct boot_params *bp, const struct plan *p, const
 	h->type_of_loader = 0xff;
 	h->loadflags = LOADED_HIGH;
 	h->cmd_line_ptr = (uint32_t)FW_X86_CMDLINE;
-	h->ramdisk_image = (uint32_t)p->initrd;
-	h->ramdisk_size = (uint32_t)p->initrd_len;
-	bp->ext_ramdisk_image = (uint32_t)(p->initrd >> 32);
-	bp->ext_ramdisk_size = (uint32_t)(p->initrd_len >> 32);
+	h->ramdisk_image = (uint32_t)p->rd.at;
+	h->ramdisk_size = (uint32_t)p->rd.len;
+	bp->ext_ramdisk_image = (uint32_t)(p->rd.at >> 32);
+	bp->ext_ramdisk_size = (uint32_t)(p->rd.len >> 32);
 	h->setup_data = FW_X86_SEED;
 	fill_e820(bp, p, m);
 }
@@ -234,7 +207,7 @@ int fw_load_x86(const struct gmem *m, const struct fw_conf *c, struct fw_entry_x
 	if (!rc)
 		rc = load_kernel(&p, m, c, e);
 	if (!rc)
-		rc = load_initrd(&p, m, c, e);
+		rc = initrd_load(m, &c->initrd, &p.img, p.usable, &p.rd, e);
 	if (!rc)
 		rc = put_cmdline(m, c, &p.img, e);
 	if (!rc && c->vmgenid) {

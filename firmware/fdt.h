@@ -8,7 +8,7 @@
  */
 #ifndef FIRMWARE_FDT_H
 #define FIRMWARE_FDT_H
-#include "firmware/firmware.h"
+#include "firmware/image.h"
 
 struct fdt_writer { void *fdt; int err; };
 
@@ -19,9 +19,8 @@ struct fdt_writer { void *fdt; int err; };
  */
 int fdt_x86_build(const struct fw_conf *c, gpa_t vmgenid, void *buf, size_t len,
 		  struct err *e) must_check;
-struct fdt_arm64_ram { uint64_t base, len, initrd, initrd_end; };
-int fdt_arm64_build(const struct fw_conf *c, const struct fdt_arm64_ram *ram, gpa_t vmgenid,
-		    void *buf, size_t len, struct err *e) must_check;
+int fdt_arm64_build(const struct fw_conf *c, const struct gmem *m, const struct initrd *rd,
+		    gpa_t vmgenid, void *buf, size_t len, struct err *e) must_check;
 
 /* Writer calls: no effect after the first error. */
 void fdtw_init(struct fdt_writer *w, void *buf, size_t len);

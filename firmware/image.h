@@ -35,4 +35,14 @@ int bzimage_load(const struct gmem *m, const struct fw_src *s, uint64_t lo, uint
 		 struct image *img, struct err *e) must_check;
 int image_arm64_load(const struct gmem *m, const struct fw_src *s, uint64_t lo, uint64_t hi,
 		     struct image *img, struct err *e) must_check;
+
+/* An initrd in guest memory; len 0: none. */
+struct initrd { uint64_t at, len; };
+
+/*
+ * initrd_load - copy @f (fd < 0: nothing to do) between the kernel's end and @end.
+ * -EFBIG with how much there is and how much it needs when it does not fit.
+ */
+int initrd_load(const struct gmem *m, const struct fw_file *f, const struct image *img,
+		uint64_t end, struct initrd *out, struct err *e) must_check;
 #endif
