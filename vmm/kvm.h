@@ -56,6 +56,7 @@ int kvm_set_sregs(int vcpu, const struct kvm_sregs *r) must_check;
 int kvm_get_events(int vcpu, struct kvm_vcpu_events *ev) must_check;
 int kvm_set_events(int vcpu, const struct kvm_vcpu_events *ev) must_check;
 int kvm_get_xcrs(int vcpu, struct kvm_xcrs *x) must_check;
+int kvm_set_xcrs(int vcpu, const struct kvm_xcrs *x) must_check;
 /* @buf has kvm.xsave_len bytes, aligned to 64: the standard, non-compacted format. */
 int kvm_get_xsave(int vcpu, void *buf) must_check;
 int kvm_set_xsave(int vcpu, const void *buf) must_check;
