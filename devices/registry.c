@@ -4,6 +4,9 @@
 extern const struct virtio_ops console_ops, rng_ops;
 
 const struct virtio_ops *const virtio_registry[] = {
+#ifdef CONFIG_VIRTIO_CONSOLE
+	&console_ops,
+#endif
 #ifdef CONFIG_VIRTIO_RNG
 	&rng_ops,
 #endif

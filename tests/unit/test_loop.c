@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/un.h>
+#include <time.h>
+#include "vmm/loop.h"
+
+static struct loop loop;
+static int last;
+static unsigned calls;
+
+static void open_loop(void)
+{
+	struct err e = { 0 };
+
+	cr_assert_eq(loop_init(&loop, 8, &e), 0, "%s", e.msg);
+}
+
+static void close_loop(void)
+{
+	loop_exit(&loop);
+}
+
+TestSuite(loop, .init = open_loop, .fini = close_loop, .timeout = 20);
+
+static void keep(struct op *op, int res)
+{
+	(void)op;
+	last = res;
+	calls++;
+}
+
+static void keep_and_stop(struct op *op, int res)
+{
+	keep(op, res);
+	op->loop->stop = true;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+Test(loop, a_read_fills_its_parts_and_completes_once)
+{
+	unsigned char a[16], b[48];
+	struct iovec v[2] = { { a, sizeof(a) }, { b, sizeof(b) } };
+	struct op op = { 0 };
+	auto_fd fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	memset(a, 1, sizeof(a));
+	memset(b, 1, sizeof(b));
+	cr_assert_eq(loop_readv(&loop, &op, fd, v, 2, 0, keep_and_stop), 0);
+	cr_assert(op.busy && loop.busy == 1);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert(!op.busy && loop.busy == 0 && calls == 1);
+	cr_assert_eq(last, 64);
+	cr_assert(!a[0] && !a[15] && !b[0] && !b[47]);
+}
+
+Test(loop, an_error_arrives_as_the_result)
+{
+	struct op op = { 0 };
+	char c;
+
+	cr_assert_eq(loop_read(&loop, &op, 1 << 20, &c, 1, 0, keep_and_stop), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last, -EBADF);
+}
+
+struct again { struct op op; int fd; uint64_t v; unsigned seen; };
+
+static void on_again(struct op *op, int res)
+{
+	struct again *a = container_of(op, struct again, op);
+
+	last = res;
+	if (++a->seen == 3)
+		op->loop->stop = true;
+	else if (eventfd_write(a->fd, 1) ||
+		 loop_read(op->loop, op, a->fd, &a->v, sizeof(a->v), 0, on_again))
+		abort();
+}
+
+Test(loop, a_callback_may_start_its_operation_again)
+{
+	struct again a = { .fd = eventfd(1, EFD_CLOEXEC) };
+
+	cr_assert_eq(loop_read(&loop, &a.op, a.fd, &a.v, sizeof(a.v), 0, on_again), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(a.seen, 3);
+	cr_assert_eq(last, 8);
+	close(a.fd);
+}
+
+/* security.md 7: cancelling is a request; the one completion still comes before the op is idle. */
+Test(loop, a_cancelled_operation_completes_exactly_once)
+{
+	auto_fd fd = eventfd(0, EFD_CLOEXEC);
+	struct op op = { 0 };
+	uint64_t v;
+
+	cr_assert_eq(loop_read(&loop, &op, fd, &v, sizeof(v), 0, keep), 0);
+	loop_cancel(&op);
+	loop_cancel(&op);		/* asking twice is harmless */
+	cr_assert(op.busy);
+	loop.stop = true;
+	cr_assert_eq(loop_run(&loop), 0);	/* ends only when nothing is busy */
+	cr_assert(!op.busy);
+	cr_assert_eq(calls, 1);
+	cr_assert_eq(last, -ECANCELED);
+	loop_cancel(&op);		/* idle: nothing to ask */
+}
+
+Test(loop, a_timer_fires_after_its_time_and_can_be_cancelled)
+{
+	struct op t = { 0 }, u = { 0 };
+	uint64_t start = now_ns();
+
+	cr_assert_eq(loop_timer(&loop, &t, 30000000, keep_and_stop), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last, -ETIME);
+	cr_assert_geq(now_ns() - start, 30000000);
+	loop.stop = false;
+	cr_assert_eq(loop_timer(&loop, &u, 3600ull * 1000000000, keep_and_stop), 0);
+	loop_cancel(&u);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last, -ECANCELED);
+}
+
+Test(loop, more_operations_than_slots_all_complete)
+{
+	auto_fd fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	static struct op op[100];
+	static char c[100];
+
+	for (unsigned i = 0; i < ARRAY_LEN(op); i++)
+		cr_assert_eq(loop_read(&loop, &op[i], fd, &c[i], 1, 0, keep), 0);
+	loop.stop = true;
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(calls, ARRAY_LEN(op));
+}
+
+static struct op accepting, connecting, receiving, sending;
+static int served = -1;
+static char inbox[8];
+
+static void on_received(struct op *op, int res)
+{
+	last = res;
+	op->loop->stop = true;
+}
+
+static void on_accepted(struct op *op, int res)
+{
+	served = res;
+	if (res < 0 || loop_recv(op->loop, &receiving, res, inbox, sizeof(inbox), 0, on_received))
+		abort();
+}
+
+static void on_connected(struct op *op, int res)
+{
+	(void)op;
+	if (res)
+		abort();
+}
+
+Test(loop, sockets_accept_connect_send_and_receive)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX, .sun_path = "" };
+	socklen_t n;
+	auto_fd l = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	auto_fd c = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* An abstract name: nothing to clean up. */
+	n = (socklen_t)snprintf(sa.sun_path + 1, 100, "sandbox-test-%d", getpid());
+	n += (socklen_t)offsetof(struct sockaddr_un, sun_path) + 1;
+	cr_assert_eq(bind(l, (struct sockaddr *)&sa, n), 0);
+	cr_assert_eq(listen(l, 1), 0);
+	cr_assert_eq(loop_accept(&loop, &accepting, l, on_accepted), 0);
+	cr_assert_eq(loop_connect(&loop, &connecting, c, (struct sockaddr *)&sa, n,
+				  on_connected), 0);
+	while (connecting.busy)
+		cr_assert_eq(loop_once(&loop), 0);
+	cr_assert_eq(loop_send(&loop, &sending, c, "hello", 5, 0, keep), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last, 5);
+	cr_assert_arr_eq(inbox, "hello", 5);
+	cr_assert(fcntl(served, F_GETFD) & FD_CLOEXEC);
+	close(served);
+	/* A peer that is gone is a result and not a SIGPIPE. */
+	cr_assert_eq(loop_send(&loop, &sending, c, "x", 1, 0, keep_and_stop), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last, -EPIPE);
+}
+
+Test(loop, poll_tells_what_is_ready)
+{
+	struct op op = { 0 };
+	int p[2];
+
+	cr_assert_eq(pipe2(p, O_CLOEXEC), 0);
+	cr_assert_eq(write(p[1], "x", 1), 1);
+	cr_assert_eq(loop_poll(&loop, &op, p[0], POLLIN, keep_and_stop), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last & POLLIN, POLLIN);
+	close(p[0]);
+	close(p[1]);
+}
+
+/* ---- requests from other threads ---------------------------------------------------------- */
+
+#define THREADS 4
+#define EACH	500
+
+struct sum { struct loop_call call; unsigned *total, add; };
+static unsigned done_threads;
+static struct op held_timer;
+static struct loop_call *held;
+
+static void add_now(struct loop_call *c)
+{
+	struct sum *s = container_of(c, struct sum, call);
+
+	if (!pthread_equal(pthread_self(), loop.thread))
+		abort();
+	*s->total += s->add;		/* no lock: this is the loop's thread */
+	loop_call_done(c);
+}
+
+static void one_thread_less(struct loop_call *c)
+{
+	loop.stop = ++done_threads == THREADS;
+	loop_call_done(c);
+}
+
+static void *caller(void *total)
+{
+	struct sum s = { .call.fn = add_now, .total = total, .add = 1 };
+	struct loop_call bye = { .fn = one_thread_less };
+
+	for (unsigned i = 0; i < EACH; i++)
+		loop_call(&loop, &s.call);
+	loop_call(&loop, &bye);
+	return NULL;
+}
+
+Test(loop, calls_of_several_threads_run_on_the_loop_and_return_when_done)
+{
+	pthread_t t[THREADS];
+	unsigned total = 0;
+
+	for (unsigned i = 0; i < THREADS; i++)
+		cr_assert_eq(pthread_create(&t[i], NULL, caller, &total), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(t[i], NULL);
+	cr_assert_eq(total, THREADS * EACH);
+}
+
+static unsigned order[3], ordered;
+
+static void note_order(struct loop_call *c)
+{
+	order[ordered++] = (unsigned)(uintptr_t)container_of(c, struct sum, call)->add;
+	loop_call_done(c);
+}
+
+Test(loop, posts_of_one_thread_run_oldest_first)
+{
+	struct sum s[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		s[i] = (struct sum){ .call.fn = note_order, .add = i };
+		loop_post(&loop, &s[i].call);
+	}
+	while (ordered < 3)
+		cr_assert_eq(loop_once(&loop), 0);
+	cr_assert(order[0] == 0 && order[1] == 1 && order[2] == 2);
+	cr_assert(s[0].call.state == 1 && s[2].call.state == 1);
+}
+
+static void finish_later(struct op *op, int res)
+{
+	(void)res;
+	op->loop->stop = true;
+	last = 42;			/* before the call is finished, so the caller sees it */
+	loop_call_done(held);
+}
+
+static void hold(struct loop_call *c)
+{
+	held = c;
+	if (loop_timer(&loop, &held_timer, 20000000, finish_later))
+		abort();
+}
+
+static int seen_by_caller;
+static uint64_t waited;
+
+static void *deferred_caller(void *arg)
+{
+	struct loop_call c = { .fn = hold };
+	uint64_t start = now_ns();
+
+	(void)arg;
+	loop_call(&loop, &c);
+	seen_by_caller = last;
+	waited = now_ns() - start;
+	return NULL;
+}
+
+Test(loop, a_call_may_be_finished_later)
+{
+	pthread_t t;
+
+	cr_assert_eq(pthread_create(&t, NULL, deferred_caller, NULL), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	pthread_join(t, NULL);
+	cr_assert_eq(seen_by_caller, 42);
+	cr_assert_geq(waited, 20000000);
+}
