@@ -27,7 +27,7 @@ menuconfig: .config
 # ---- what is built -------------------------------------------------------------------------
 # The host's library: everything but main(); a program links what it uses of it.
 obj-y := $(addprefix vmm/,base.o log.o gmem.o loop.o bus.o virtq.o virtio.o virtio_mmio.o \
-	conf.o kvm.o vcpu.o entry_x86.o emul_x86.o) devices/registry.o
+	conf.o kvm.o vcpu.o board.o entry_x86.o emul_x86.o) devices/registry.o
 obj-$(CONFIG_VIRTIO_CONSOLE) += devices/console.o
 obj-$(CONFIG_VIRTIO_RNG) += devices/rng.o
 obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))

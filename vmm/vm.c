@@ -19,8 +19,6 @@
 
 #define LOOP_ENTRIES	256
 #define PANIC_GRACE_NS	3000000000ull	/* for the rest of the panic message */
-#define POWER_OFF	1u		/* values of the power register, as in the device tree */
-#define POWER_RESET	2u
 
 const char *vm_end_name(enum vm_end end)
 {
@@ -74,104 +72,37 @@ static void on_panic_timer(struct op *op, int res)
 static void on_power(struct loop_call *call)
 {
 	struct vm *vm = container_of(call, struct vm, power);
-	enum vm_end end = (enum vm_end)__atomic_exchange_n(&vm->power_event, 0, __ATOMIC_ACQ_REL);
+	uint32_t ev = __atomic_exchange_n(&vm->power_event, 0, __ATOMIC_ACQ_REL);
 
 	loop_call_done(call);
-	if (end == VM_PANIC) {
+	if (ev == BOARD_PANIC) {
 		vm->panicked = true;
-		if (!vm->panic_timer.busy &&
-		    loop_timer(&vm->loop, &vm->panic_timer, PANIC_GRACE_NS, on_panic_timer))
-			vm_finish(vm, VM_PANIC, "the guest kernel panicked");
-	} else if (vm->panicked) {
-		vm_finish(vm, VM_PANIC, "the guest kernel panicked");
-	} else {
-		vm_finish(vm, end, "");
+		if (vm->panic_timer.busy ||
+		    !loop_timer(&vm->loop, &vm->panic_timer, PANIC_GRACE_NS, on_panic_timer))
+			return;
 	}
+	if (vm->panicked)
+		vm_finish(vm, VM_PANIC, "the guest kernel panicked");
+	else
+		vm_finish(vm, ev == BOARD_POWEROFF ? VM_POWEROFF : VM_RESET, "");
 }
 
 /* vCPU thread. While one event waits for the loop, later ones are dropped. */
-static void power_event(struct vm *vm, enum vm_end end)
+static void board_event(struct board *b, enum board_event ev)
 {
+	struct vm *vm = container_of(b, struct vm, board);
 	uint32_t none = 0;
 
-	if (__atomic_compare_exchange_n(&vm->power_event, &none, (uint32_t)end, false,
+	if (__atomic_compare_exchange_n(&vm->power_event, &none, (uint32_t)ev, false,
 					__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		loop_post(&vm->loop, &vm->power);
 }
 
-static void power_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
-{
-	uint32_t value = 0;
-
-	if (!write || off)
-		return;
-	memcpy(&value, data, len < sizeof(value) ? len : sizeof(value));
-	if (value == POWER_OFF)
-		power_event(owner, VM_POWEROFF);
-	else if (value == POWER_RESET)
-		power_event(owner, VM_RESET);
-}
-
-/* pvpanic: reads tell which events are known, bit 0 written is a panic. */
-static void pvpanic_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
-{
-	uint8_t *p = data;
-
-	(void)len;
-	if (off)
-		return;
-	if (!write)
-		*p = 1;
-	else if (*p & 1)
-		power_event(owner, VM_PANIC);
-}
-
-/* Reads say "input buffer empty"; the one command that is known resets the machine. */
-static void keyboard_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
-{
-	const uint8_t *p = data;
-
-	(void)off;
-	(void)len;
-	if (write && *p == 0xfe)
-		power_event(owner, VM_RESET);
-}
-
-/* Transmit only, always ready: enough for the kernel's early console. */
-static void serial_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
-{
-	uint8_t *p = data;
-
-	(void)owner;
-	(void)len;
-	if (write && off == 0)
-		log_console(p, 1);
-	if (!write)
-		*p = off == 5 ? 0x60 : 0;	/* LSR: THRE and TEMT */
-}
-
-/* A write to the log port never comes here (vcpu.c); a read says that it is there. */
-static void log_port_access(void *owner, uint64_t off, void *data, unsigned len, bool write)
-{
-	(void)owner;
-	(void)off;
-	if (write)
-		log_console(data, len);
-	else
-		memset(data, MACHINE_PORT_LOG, len);
-}
-
 static void on_vcpu_ended(struct loop_call *call)
 {
-	struct vm *vm = NULL;
-	struct vcpu *v;
-	unsigned id;
+	struct vcpu *v = call->arg;
+	struct vm *vm = v->env->owner;
 
-	/* The call sits in an array of its vm; the vCPU's index is the call's. */
-	v = call->arg;
-	vm = v->env->owner;
-	id = v->id;
-	BUG_ON(call != &vm->ended[id]);
 	loop_call_done(call);
 	vcpu_join(v);
 	vm->live--;
@@ -312,23 +243,6 @@ static int open_slot(struct vm *vm, unsigned i, struct err *e)
 	return rc;
 }
 
-static void open_board(struct vm *vm)
-{
-	struct { struct bus *bus; uint64_t at, len; bus_fn *fn; } r[] = {
-		{ &vm->mmio, MACHINE_POWER, MACHINE_PAGE, power_access },
-		{ &vm->mmio, MACHINE_PVPANIC, MACHINE_PAGE, pvpanic_access },
-		{ &vm->pio, MACHINE_PORT_KEYBOARD, 1, keyboard_access },
-		{ &vm->pio, MACHINE_PORT_SERIAL, 8, serial_access },
-		{ &vm->pio, MACHINE_PORT_LOG, 1, log_port_access },
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(r); i++) {
-		int rc = bus_add(r[i].bus, r[i].at, r[i].len, r[i].fn, vm);
-
-		BUG_ON(rc);	/* the map is ours and has no overlap */
-	}
-}
-
 static int open_vcpus(struct vm *vm, struct err *e)
 {
 	int rc = kvm_supported_cpuid(&vm->kvm, &vm->cpuid, e);
@@ -372,7 +286,8 @@ int vm_open(struct vm *vm, const struct conf *conf, struct err *e)
 	rc = loop_init(&vm->loop, LOOP_ENTRIES, e);
 	if (rc)
 		goto fail_memory;
-	open_board(vm);
+	vm->board.event = board_event;
+	board_open(&vm->board, &vm->mmio, &vm->pio);
 	for (unsigned i = 0; !rc && i < CONF_SLOTS_MAX && conf->slot[i].dev; i++)
 		rc = open_slot(vm, i, e);
 	if (!rc)

@@ -5,6 +5,7 @@
  */
 #ifndef VMM_VM_H
 #define VMM_VM_H
+#include "vmm/board.h"
 #include "vmm/bus.h"
 #include "vmm/conf.h"
 #include "vmm/gmem.h"
@@ -29,6 +30,7 @@ struct vm {
 	struct gmem mem;
 	struct loop loop;
 	struct bus mmio, pio;
+	struct board board;
 	struct virtio_mmio slot[CONF_SLOTS_MAX];
 	unsigned nslots;
 	struct vcpu_env env;
@@ -41,7 +43,7 @@ struct vm {
 	int signalfd;
 	struct op boot_timer, panic_timer, parent_poll, signal_poll;
 	struct loop_call ended[CONF_CPUS_MAX], power;
-	uint32_t power_event;		/* atomic: enum vm_end asked for by a vCPU */
+	uint32_t power_event;		/* atomic: enum board_event that waits for the loop, or 0 */
 };
 
 /*
