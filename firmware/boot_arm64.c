@@ -12,16 +12,16 @@
 static int check_conf(const struct gmem *m, const struct fw_conf *c, struct err *e)
 {
 	if (!c->ncpus || c->ncpus > FW_MAX_CPUS)
-		return err_set(e, -EINVAL, "%u CPUs: 1 to %u are possible", c->ncpus, FW_MAX_CPUS);
+		return err_say(e, -EINVAL, "%u CPUs: 1 to %u are possible", c->ncpus, FW_MAX_CPUS);
 	if (c->nslots > FW_MAX_SLOTS)
-		return err_set(e, -EINVAL, "%u virtio slots: %u are possible", c->nslots,
+		return err_say(e, -EINVAL, "%u virtio slots: %u are possible", c->nslots,
 			       FW_MAX_SLOTS);
 	for (unsigned i = 0; i < c->nslots; i++)
 		if (c->slots[i].gsi >= FW_ARM64_SPIS)
-			return err_set(e, -EINVAL, "virtio slot %u: the GIC has no SPI %u", i,
+			return err_say(e, -EINVAL, "virtio slot %u: the GIC has no SPI %u", i,
 				       c->slots[i].gsi);
 	if (!m->n || m->r[0].base != FW_ARM64_RAM || m->r[0].len < 4 * FW_ARM64_FDT_LEN)
-		return err_set(e, -EINVAL, "guest memory has to start at 0x%llx", FW_ARM64_RAM);
+		return err_say(e, -EINVAL, "guest memory has to start at 0x%llx", FW_ARM64_RAM);
 	return 0;
 }
 
@@ -39,7 +39,7 @@ static int load_kernel(const struct gmem *m, const struct fw_conf *c, uint64_t e
 		return fw_src_refuse(&s, "an arm64 Image", e);
 	rc = image_arm64_load(m, &s, FW_ARM64_RAM, end, img, e);
 	if (!rc && strlen(c->cmdline) > img->cmdline_max)
-		return err_set(e, -EINVAL, "the kernel command line has %zu bytes, %s takes %u",
+		return err_say(e, -EINVAL, "the kernel command line has %zu bytes, %s takes %u",
 			       strlen(c->cmdline), c->kernel.name, img->cmdline_max);
 	return rc;
 }

@@ -43,7 +43,7 @@ static int plan_ram(struct plan *p, const struct gmem *m, const struct fw_conf *
 {
 	if (!m->n || m->r[0].base || m->r[0].len < 2 * FW_X86_HIGH_RAM ||
 	    m->r[0].len > FW_X86_HOLE || m->r[0].len % PAGE)
-		return err_set(e, -EINVAL, "guest memory has to start at 0, with 2 MiB or more in whole pages below 0x%llx",
+		return err_say(e, -EINVAL, "guest memory has to start at 0, with 2 MiB or more in whole pages below 0x%llx",
 			       FW_X86_HOLE);
 	p->top = m->r[0].len;
 	p->usable = p->top - (c->vmgenid ? PAGE : 0);
@@ -53,13 +53,13 @@ static int plan_ram(struct plan *p, const struct gmem *m, const struct fw_conf *
 static int check_conf(const struct fw_conf *c, struct err *e)
 {
 	if (!c->ncpus || c->ncpus > FW_MAX_CPUS)
-		return err_set(e, -EINVAL, "%u CPUs: 1 to %u are possible", c->ncpus, FW_MAX_CPUS);
+		return err_say(e, -EINVAL, "%u CPUs: 1 to %u are possible", c->ncpus, FW_MAX_CPUS);
 	if (c->nslots > FW_MAX_SLOTS)
-		return err_set(e, -EINVAL, "%u virtio slots: %u are possible", c->nslots,
+		return err_say(e, -EINVAL, "%u virtio slots: %u are possible", c->nslots,
 			       FW_MAX_SLOTS);
 	for (unsigned i = 0; i < c->nslots; i++)
 		if (c->slots[i].gsi >= FW_X86_IOAPIC_PINS)
-			return err_set(e, -EINVAL, "virtio slot %u: the I/O APIC has no pin %u", i,
+			return err_say(e, -EINVAL, "virtio slot %u: the I/O APIC has no pin %u", i,
 				       c->slots[i].gsi);
 	return 0;
 }
@@ -130,7 +130,7 @@ static int put(const struct gmem *m, uint64_t at, const void *p, size_t len, str
 {
 	int rc = gmem_write(m, GPA(at), p, len);
 
-	return rc ? err_set(e, rc, "guest memory at 0x%llx", (unsigned long long)at) : 0;
+	return rc ? err_say(e, rc, "guest memory at 0x%llx", (unsigned long long)at) : 0;
 }
 
 static int put_setup_data(const struct gmem *m, const struct fw_conf *c, gpa_t vmgenid,
@@ -163,7 +163,7 @@ static int put_cmdline(const struct gmem *m, const struct fw_conf *c, const stru
 	if (max > FW_X86_CMDLINE_LEN - 1)
 		max = FW_X86_CMDLINE_LEN - 1;
 	if (len > max)
-		return err_set(e, -EINVAL, "the kernel command line has %zu bytes, %s takes %zu",
+		return err_say(e, -EINVAL, "the kernel command line has %zu bytes, %s takes %zu",
 			       len, c->kernel.name, max);
 	return put(m, FW_X86_CMDLINE, c->cmdline, len + 1, e);
 }

@@ -61,6 +61,7 @@ unsigned cpuid_mask_leaves(struct cpuid_leaf *list, unsigned max);
 
 /*
  * cpuid_mask_build - write "clearcpuid=N,N,..." for a Linux guest, or "".
+ * @policy: NULL for none.
  * @limit: longest value the kernel takes, in bytes: CPUID_MASK_STOCK unless its
  * buffer was enlarged. Numbers beyond it are left out, the least dangerous ones
  * first. @buf: at least @limit + 12 bytes. Returns how many were left out.

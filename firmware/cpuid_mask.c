@@ -250,9 +250,9 @@ unsigned cpuid_mask_build(const struct cpuid_leaf *visible, unsigned nv,
 	features(&ok, supported, ns);
 	for (unsigned i = 0; i < NWORDS; i++)
 		b.w[i] &= ~ok.w[i];
-	for (unsigned i = 0; i < policy->nextra; i++)
+	for (unsigned i = 0; policy && i < policy->nextra; i++)
 		put_bit(&b, policy->extra[i], true);
-	for (unsigned i = 0; i < policy->nkeep; i++)
+	for (unsigned i = 0; policy && i < policy->nkeep; i++)
 		put_bit(&b, policy->keep[i], false);
 	for (size_t i = 0; i < ARRAY_LEN(state_bits); i++)
 		put_bit(&b, state_bits[i], false);

@@ -59,7 +59,7 @@ int cpuid_probe_load(const struct gmem *m, const struct cpuid_leaf *list, unsign
 	if (!rc)
 		rc = gmem_write(m, GPA(TABLE), &t, sizeof(t));
 	if (rc)
-		return err_set(e, rc, "no guest memory for the CPUID probe");
+		return err_say(e, rc, "no guest memory for the CPUID probe");
 	out->rip = FW_X86_PROBE;
 	out->rsi = TABLE;
 	return 0;
@@ -73,13 +73,13 @@ int cpuid_probe_read(const struct gmem *m, struct cpuid_leaf *list, unsigned n, 
 
 	BUG_ON(!n || n > CPUID_MAX);
 	if (rc || !area)
-		return err_set(e, -EFAULT, "no guest memory for the CPUID probe");
+		return err_say(e, -EFAULT, "no guest memory for the CPUID probe");
 	memset(area, 0, FW_X86_PROBE_LEN);
 	if (t.n != n || t.magic)
-		return err_set(e, -EINVAL, "the CPUID probe did not finish");
+		return err_say(e, -EINVAL, "the CPUID probe did not finish");
 	for (unsigned i = 0; i < n; i++) {
 		if (t.leaf[i].leaf != list[i].leaf || t.leaf[i].sub != list[i].sub)
-			return err_set(e, -EINVAL, "the CPUID probe's table was overwritten");
+			return err_say(e, -EINVAL, "the CPUID probe's table was overwritten");
 	}
 	memcpy(list, t.leaf, n * sizeof(*list));
 	return 0;

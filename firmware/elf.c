@@ -29,24 +29,30 @@ static int check_ehdr(const struct fw_src *s, const Elf64_Ehdr *h, struct err *e
 	const char *name = s->f.name;
 
 	if (h->e_ident[EI_CLASS] != ELFCLASS64)
-		return err_set(e, -ENOEXEC, "%s is a 32-bit ELF file, not an x86-64 vmlinux", name);
+		return err_say(e, -ENOEXEC, "%s is a 32-bit ELF file, not an x86-64 vmlinux", name);
 	if (h->e_ident[EI_DATA] != ELFDATA2LSB)
-		return err_set(e, -ENOEXEC, "%s is a big-endian ELF file, not an x86-64 vmlinux",
+		return err_say(e, -ENOEXEC, "%s is a big-endian ELF file, not an x86-64 vmlinux",
 			       name);
 	if (h->e_machine != EM_X86_64)
-		return err_set(e, -ENOEXEC, "%s is an ELF file for machine %u%s, not x86-64", name,
+		return err_say(e, -ENOEXEC, "%s is an ELF file for machine %u%s, not x86-64", name,
 			       h->e_machine, h->e_machine == EM_AARCH64 ? " (arm64)" : "");
 	if (h->e_type != ET_EXEC)
-		return err_set(e, -ENOEXEC,
+		return err_say(e, -ENOEXEC,
 			       "%s is an ELF file of type %u, not an executable kernel (type 2)",
 			       name, h->e_type);
 	if (h->e_phentsize != sizeof(Elf64_Phdr))
-		return err_set(e, -ENOEXEC, "%s: ELF program headers of %u bytes instead of %zu",
+		return err_say(e, -ENOEXEC, "%s: ELF program headers of %u bytes instead of %zu",
 			       name, h->e_phentsize, sizeof(Elf64_Phdr));
 	if (!h->e_phnum || h->e_phnum > ELF_MAX_PHDRS)
-		return err_set(e, -ENOEXEC, "%s: %u ELF program headers; 1 to %u can be used",
+		return err_say(e, -ENOEXEC, "%s: %u ELF program headers; 1 to %u can be used",
 			       name, h->e_phnum, ELF_MAX_PHDRS);
 	return 0;
+}
+
+/* A segment with something to do; one with file bytes but no memory is refused later. */
+static bool is_load(const Elf64_Phdr *p)
+{
+	return p->p_type == PT_LOAD && (p->p_memsz || p->p_filesz);
 }
 
 static int check_load(const struct fw_src *s, const Elf64_Phdr *p, uint64_t lo, uint64_t hi,
@@ -56,16 +62,16 @@ static int check_load(const struct fw_src *s, const Elf64_Phdr *p, uint64_t lo, 
 	unsigned long long at = p->p_paddr, len = p->p_memsz;
 
 	if (p->p_filesz > p->p_memsz)
-		return err_set(e, -ENOEXEC, "%s: ELF segment at 0x%llx is larger in the file than in memory",
+		return err_say(e, -ENOEXEC, "%s: ELF segment at 0x%llx is larger in the file than in memory",
 			       name, at);
 	if (p->p_offset > s->size || p->p_filesz > s->size - p->p_offset)
-		return err_set(e, -ENOEXEC, "%s is truncated: ELF segment at 0x%llx ends behind the file",
+		return err_say(e, -ENOEXEC, "%s is truncated: ELF segment at 0x%llx ends behind the file",
 			       name, at);
 	if (at < lo)
-		return err_set(e, -ENOEXEC, "%s: ELF segment at 0x%llx overlaps the boot data below 0x%llx",
+		return err_say(e, -ENOEXEC, "%s: ELF segment at 0x%llx overlaps the boot data below 0x%llx",
 			       name, at, (unsigned long long)lo);
 	if (at >= hi || len > hi - at)
-		return err_set(e, -EFBIG,
+		return err_say(e, -EFBIG,
 			       "%s does not fit: ELF segment of %llu MiB at 0x%llx, usable RAM ends at 0x%llx",
 			       name, (unsigned long long)fw_mib(len), at, (unsigned long long)hi);
 	return 0;
@@ -76,10 +82,10 @@ static int check_entry(const struct fw_src *s, const Elf64_Phdr *ph, unsigned n,
 		       struct err *e)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (ph[i].p_type == PT_LOAD && (ph[i].p_flags & PF_X) && entry >= ph[i].p_paddr &&
+		if (is_load(&ph[i]) && (ph[i].p_flags & PF_X) && entry >= ph[i].p_paddr &&
 		    entry - ph[i].p_paddr < ph[i].p_filesz)
 			return 0;
-	return err_set(e, -ENOEXEC, "%s: the ELF entry point 0x%llx is in no executable segment",
+	return err_say(e, -ENOEXEC, "%s: the ELF entry point 0x%llx is in no executable segment",
 		       s->f.name, (unsigned long long)entry);
 }
 
@@ -91,17 +97,17 @@ static int check_phdrs(const struct fw_src *s, const Elf64_Phdr *ph, unsigned n,
 	for (unsigned i = 0; i < n; i++) {
 		int rc;
 
-		if (ph[i].p_type != PT_LOAD || !ph[i].p_memsz)
+		if (!is_load(&ph[i]))
 			continue;
 		rc = check_load(s, &ph[i], lo, hi, e);
 		if (rc)
 			return rc;
 		/* Both ends are now known to lie in [lo, hi]: plain sums cannot wrap. */
 		for (unsigned k = 0; k < i; k++)
-			if (ph[k].p_type == PT_LOAD && ph[k].p_memsz &&
+			if (is_load(&ph[k]) &&
 			    ph[k].p_paddr < ph[i].p_paddr + ph[i].p_memsz &&
 			    ph[i].p_paddr < ph[k].p_paddr + ph[k].p_memsz)
-				return err_set(e, -ENOEXEC, "%s: ELF segments %u and %u overlap",
+				return err_say(e, -ENOEXEC, "%s: ELF segments %u and %u overlap",
 					       s->f.name, k, i);
 		if (ph[i].p_paddr < img->lo)
 			img->lo = ph[i].p_paddr;
@@ -109,7 +115,7 @@ static int check_phdrs(const struct fw_src *s, const Elf64_Phdr *ph, unsigned n,
 			img->hi = ph[i].p_paddr + ph[i].p_memsz;
 	}
 	if (!img->hi)
-		return err_set(e, -ENOEXEC, "%s: an ELF file with nothing to load", s->f.name);
+		return err_say(e, -ENOEXEC, "%s: an ELF file with nothing to load", s->f.name);
 	return 0;
 }
 
@@ -129,7 +135,7 @@ int elf_load(const struct gmem *m, const struct fw_src *s, uint64_t lo, uint64_t
 	if (!rc)
 		rc = check_entry(s, ph, h.e_phnum, h.e_entry, e);
 	for (unsigned i = 0; !rc && i < h.e_phnum; i++)
-		if (ph[i].p_type == PT_LOAD && ph[i].p_filesz)
+		if (is_load(&ph[i]))
 			rc = fw_src_load(s, ph[i].p_offset, m, GPA(ph[i].p_paddr), ph[i].p_filesz,
 					 e);
 	if (rc)

@@ -25,7 +25,7 @@ int fdtw_finish(struct fdt_writer *w, struct err *e)
 	DO(w, fdt_finish(w->fdt));
 	if (!w->err)
 		return (int)fdt_totalsize(w->fdt);
-	return err_set(e, w->err == -FDT_ERR_NOSPACE ? -EFBIG : -EINVAL, "device tree: %s",
+	return err_say(e, w->err == -FDT_ERR_NOSPACE ? -EFBIG : -EINVAL, "device tree: %s",
 		       fdt_strerror(w->err));
 }
 

@@ -18,9 +18,9 @@ int fw_src_init(struct fw_src *s, const struct fw_file *f, struct err *e)
 	if (fstat(f->fd, &st) < 0)
 		return err_set(e, -errno, "%s", f->name);
 	if (!S_ISREG(st.st_mode))
-		return err_set(e, -EINVAL, "%s is not a regular file", f->name);
+		return err_say(e, -EINVAL, "%s is not a regular file", f->name);
 	if (st.st_size <= 0)
-		return err_set(e, -ENOEXEC, "%s is empty", f->name);
+		return err_say(e, -ENOEXEC, "%s is empty", f->name);
 	s->size = (uint64_t)st.st_size;
 	return 0;
 }
@@ -30,7 +30,7 @@ int fw_src_read(const struct fw_src *s, uint64_t off, void *dst, uint64_t len, s
 	uint8_t *p = dst;
 
 	if (off > s->size || len > s->size - off)
-		return err_set(e, -ENOEXEC, "%s is truncated: it has %llu bytes, %llu at %llu are missing",
+		return err_say(e, -ENOEXEC, "%s is truncated: it has %llu bytes, %llu at %llu are missing",
 			       s->f.name, (unsigned long long)s->size, (unsigned long long)len,
 			       (unsigned long long)off);
 	while (len) {
@@ -41,7 +41,7 @@ int fw_src_read(const struct fw_src *s, uint64_t off, void *dst, uint64_t len, s
 		if (n < 0)
 			return err_set(e, -errno, "reading %s", s->f.name);
 		if (n == 0)
-			return err_set(e, -ENOEXEC, "%s became shorter while it was read",
+			return err_say(e, -ENOEXEC, "%s became shorter while it was read",
 				       s->f.name);
 		p += n;
 		off += (uint64_t)n;
@@ -56,7 +56,7 @@ int fw_src_load(const struct fw_src *s, uint64_t off, const struct gmem *m, gpa_
 	void *p = gmem_ptr(m, at, len);
 
 	if (!p)
-		return err_set(e, -EFBIG, "%s does not fit: no RAM for %llu MiB at 0x%llx",
+		return err_say(e, -EFBIG, "%s does not fit: no RAM for %llu MiB at 0x%llx",
 			       s->f.name, (unsigned long long)fw_mib(len),
 			       (unsigned long long)at.v);
 	return fw_src_read(s, off, p, len, e);
@@ -101,5 +101,5 @@ int fw_src_refuse(const struct fw_src *s, const char *want, struct err *e)
 			break;
 		}
 	}
-	return err_set(e, -ENOEXEC, "%s is %s, not %s", s->f.name, what, want);
+	return err_say(e, -ENOEXEC, "%s is %s, not %s", s->f.name, what, want);
 }

@@ -380,6 +380,10 @@ Test(fw_x86, elf_segment_refusals)
 	phdr(1)->p_filesz = 0x2001;
 	refused(ELF_LEN, -ENOEXEC, "larger in the file than in memory");
 	make_elf();
+	phdr(1)->p_memsz = 0;
+	phdr(1)->p_paddr = FW_X86_ZERO_PAGE;
+	refused(ELF_LEN, -ENOEXEC, "larger in the file than in memory");
+	make_elf();
 	phdr(1)->p_offset = ~0ull - 0x100;
 	refused(ELF_LEN, -ENOEXEC, "ends behind the file");
 	make_elf();
