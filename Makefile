@@ -13,16 +13,30 @@ Q      := $(if $(V),,@)
 VERSION := 0.1.0
 .DEFAULT_GOAL := all
 
-# ---- configuration -------------------------------------------------------------------------
--include .config
+# ---- Debian packages -----------------------------------------------------------------------
+# What `make setup` installs; the only list of it. QEMU is compared against, never used.
+PKG_BUILD := gcc libc6-dev linux-libc-dev liburing-dev libfdt-dev libseccomp-dev libcap-ng-dev \
+	libjansson-dev musl-tools kconfig-frontends python3
+PKG_GUEST := linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils patch cpio \
+	busybox-static
+PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch64-linux-gnu \
+	libc6-dev-arm64-cross shellcheck git
+PKG_BENCH := qemu-system-x86
 
-.config: | defconfig
-	@cp defconfig $@
-$(O)/config.h: .config Kconfig
+# ---- configuration -------------------------------------------------------------------------
+# Without a .config (made by menuconfig) the committed defconfig holds.
+CONFIG := $(firstword $(wildcard .config) defconfig)
+include $(CONFIG)
+
+ifeq ($(CONFIG),.config)
+.config: Kconfig
+	$(Q)kconfig-conf --olddefconfig Kconfig >/dev/null && touch $@
+endif
+$(O)/config.h: $(CONFIG) FORCE
 	@mkdir -p $(@D)
-	@{ echo '/* made from .config */'; sed -n 's/^\(CONFIG_[A-Z0-9_]*\)=y$$/#define \1 1/p' .config; } >$@
-menuconfig: .config
-	kconfig-mconf Kconfig
+	@sed -n -e 's/^\(CONFIG_[A-Z0-9_]*\)=y$$/#define \1 1/p;t' \
+		-e 's/^\(CONFIG_[A-Z0-9_]*\)=\(.*\)/#define \1 \2/p' $(CONFIG) >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 # ---- what is built -------------------------------------------------------------------------
 # The host's library: everything but main(); a program links what it uses of it.
@@ -36,30 +50,49 @@ obj-y += $(patsubst %.c,%.o,$(wildcard agent/proto.c agent/client*.c))
 # Programs: NAME-src are the files with main() and what only this program needs.
 sandbox-vmm-src := vmm/main.c vmm/vm.c
 sandbox-src     :=
+guestctl-src    :=
 LIBS_HOST       := -luring -lfdt
 
 # The agent: static, against musl, nothing shared with the host but the protocol.
 AGENT_CC  := musl-gcc
 AGENT_SRC := $(filter-out agent/client%.c,$(wildcard agent/*.c))
 
+# Static programs that tests put into a guest.
+GUEST_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/vm/guest_features.c tests/vm/avx_state.c))
+
 UNIT_SRC := $(wildcard tests/unit/*.c)
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
-# ---- how -----------------------------------------------------------------------------------
+# ---- flags ---------------------------------------------------------------------------------
 WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wundef -Wvla \
 	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough \
 	-Wswitch-enum -Wnull-dereference $(if $(filter 0,$(WERROR)),,-Werror)
-CFLAGS_ALL = -std=gnu17 -D_GNU_SOURCE -I. -include $(O)/config.h -O2 -g -fno-common -fPIE -DSANDBOX_VERSION='"$(VERSION)"' \
-	-fstack-protector-strong $(WARN) -MMD -MP \
-	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer,-D_FORTIFY_SOURCE=2) $(CFLAGS)
-LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread $(if $(SAN),-fsanitize=$(SAN)) $(LDFLAGS)
+CFLAGS_BASE = -std=gnu17 -D_GNU_SOURCE -I. -DSANDBOX_VERSION='"$(VERSION)"' -g -fno-common \
+	-fstack-protector-strong $(WARN) -MMD -MP
+CFLAGS_ALL = $(CFLAGS_BASE) -include $(O)/config.h -O2 -fPIE \
+	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer, \
+		-D_FORTIFY_SOURCE=2) $(CFLAGS)
+LDFLAGS_ALL = -pie -Wl,-z,relro,-z,now,-z,noexecstack -pthread $(if $(SAN),-fsanitize=$(SAN)) \
+	$(LDFLAGS)
+# musl has no copy of the kernel's headers; links to them stand in for one.
+CFLAGS_MUSL = $(CFLAGS_BASE) -isystem $(O)/musl/include -Os -static -ffunction-sections \
+	-fdata-sections
+LDFLAGS_MUSL = -static -Wl,--gc-sections,-z,relro,-z,now,-z,noexecstack
 
+# Rewritten when a command line changes, so that what was compiled by it is made again.
+FLAGS_TEXT = $(subst ','\'',$(CC) $(CFLAGS_ALL) $(LDFLAGS_ALL) $(AGENT_CC) $(CFLAGS_MUSL))
+$(O)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(FLAGS_TEXT)' | cmp -s - $@ || echo '$(FLAGS_TEXT)' >$@
+
+# ---- how: the host's side ------------------------------------------------------------------
 LIBHOST := $(O)/libhost.a
-PROGRAMS := $(foreach p,sandbox-vmm sandbox,$(if $($(p)-src),$(O)/$(p)))
+PROGRAMS := $(foreach p,sandbox-vmm sandbox guestctl,$(if $($(p)-src),$(O)/$(p)))
+AGENT := $(if $(AGENT_SRC),$(O)/agent/agent)
 
-all: $(LIBHOST) $(PROGRAMS)
+all: $(LIBHOST) $(PROGRAMS) $(AGENT)
 
-$(O)/%.o: %.c $(O)/config.h
+$(O)/%.o: %.c $(O)/config.h $(O)/flags
 	@mkdir -p $(@D); echo "  CC      $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
 
@@ -72,7 +105,54 @@ $(O)/$(1): $(patsubst %.c,$(O)/%.o,$($(1)-src)) $(LIBHOST)
 	@echo "  LINK    $$@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $$^ $(LIBS_HOST) -o $$@
 endef
-$(foreach p,sandbox-vmm sandbox,$(eval $(call program,$(p))))
+$(foreach p,sandbox-vmm sandbox guestctl,$(eval $(call program,$(p))))
+
+# ---- how: the guest's side -----------------------------------------------------------------
+$(O)/musl/include:
+	@mkdir -p $@
+	@ln -sfn /usr/include/linux $@/linux; ln -sfn /usr/include/asm-generic $@/asm-generic
+	@ln -sfn /usr/include/$$($(CC) -print-multiarch)/asm $@/asm
+
+$(O)/musl/%.o: %.c $(O)/flags | $(O)/musl/include
+	@mkdir -p $(@D); echo "  CC-MUSL $<"
+	$(Q)$(AGENT_CC) $(CFLAGS_MUSL) -c $< -o $@
+
+$(O)/agent/agent: $(patsubst %.c,$(O)/musl/%.o,$(AGENT_SRC))
+	@mkdir -p $(@D); echo "  LINK    $@"
+	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $^ -o $@
+
+$(GUEST_TESTS): $(O)/tests/vm/%: $(O)/musl/tests/vm/%.o
+	@mkdir -p $(@D); echo "  LINK    $@"
+	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $^ -o $@
+
+# The kernel is built in the cache folder, once for each state of its inputs.
+GUEST_KERNEL := $(O)/guest/bzImage $(O)/guest/vmlinux
+GUEST_INITRD := $(O)/guest/initramfs.cpio
+guest: $(GUEST_KERNEL) $(GUEST_INITRD)
+
+$(O)/guest/vmlinux: $(O)/guest/bzImage
+$(O)/guest/bzImage: $(wildcard guest/build-kernel.sh guest/kernel.config guest/patches/*)
+	@mkdir -p $(@D); echo "  KERNEL  $@"
+	$(Q)dir=$$(guest/build-kernel.sh --path) && \
+		ln -sfn "$$dir/vmlinux" $(O)/guest/vmlinux && ln -sfn "$$dir/bzImage" $@
+
+$(GUEST_INITRD): guest/build-initramfs.sh $(O)/agent/agent
+	@mkdir -p $(@D); echo "  INITRD  $@"
+	$(Q)guest/build-initramfs.sh $@ $(O)/agent/agent
+
+# ---- the two commands of the README --------------------------------------------------------
+# `setup` first, then the rest in a second make: nothing may be compiled before it.
+RUN = $(O)/sandbox run -- sh -c 'echo "Hello from $$(uname -sr) on $$(nproc) CPU"'
+run: setup
+	+$(Q)$(MAKE) --no-print-directory all guest
+	@printf '+ %s\n' '$(subst ','\'',$(RUN))'
+	@$(RUN)
+
+test: setup
+	+$(Q)O=$(O) CACHE=$(CACHE) MAKE=$(MAKE) tests/run.sh
+
+setup:
+	@tests/setup.sh $(PKG_BUILD) $(PKG_GUEST) $(PKG_TEST)
 
 # ---- tests ---------------------------------------------------------------------------------
 $(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC)) $(LIBHOST)
@@ -82,19 +162,98 @@ $(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC)) $(LIBHOST)
 unit: $(O)/unit
 	$(Q)$(O)/unit
 
+vm-test: all guest $(GUEST_TESTS)
+	$(Q)O=$(O) tests/vm/run.py $(if $(VMM),--vmm $(VMM)) $(T)
+
+e2e: all guest
+	$(Q)O=$(O) tests/run.sh e2e
+
+lint: $(O)/config.h
+	$(Q)O=$(O) tests/lint/lint.sh
+
+# Firmware for arm64 is compiled with each change, though nothing here can run it.
+ARM64_CC := aarch64-linux-gnu-gcc
+ARM64_SRC := $(filter-out %_x86.c %/bzimage.c,$(wildcard firmware/*.c))
+arm64: $(patsubst %.c,$(O)/arm64/%.o,$(ARM64_SRC))
+$(O)/arm64/%.o: %.c $(O)/config.h $(O)/flags
+	@mkdir -p $(@D); echo "  CC-ARM  $<"
+	$(Q)$(ARM64_CC) $(CFLAGS_BASE) -include $(O)/config.h -O2 -idirafter /usr/include -c $< -o $@
+
 # Fuzzers are a build of their own: every object instrumented, one binary each.
 FUZZ_O := build-fuzz
 FUZZ_CC ?= clang
+FUZZ_SECONDS ?= 60
 fuzz-build:
-	+$(Q)$(MAKE) --no-print-directory O=$(FUZZ_O) CC=$(FUZZ_CC) SAN=fuzzer-no-link,address,undefined \
-		$(addprefix $(FUZZ_O)/,$(FUZZERS))
+	+$(Q)$(MAKE) --no-print-directory O=$(FUZZ_O) CC=$(FUZZ_CC) \
+		SAN=fuzzer-no-link,address,undefined $(addprefix $(FUZZ_O)/,$(FUZZERS))
 $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS_HOST) -o $@
 
+fuzz: fuzz-build
+	$(Q)tests/fuzz/run.sh $(FUZZ_O) $(FUZZ_SECONDS) $(or $(FUZZER),$(FUZZERS))
+
+bench: setup
+	@tests/setup.sh $(PKG_BENCH)
+	+$(Q)$(MAKE) --no-print-directory all guest
+	$(Q)O=$(O) bench/run $(BENCH)
+
+# ---- install -------------------------------------------------------------------------------
+DEST    = $(DESTDIR)$(PREFIX)
+MANUALS = $(wildcard docs/*.[1-8])
+install: all guest
+	install -D -t $(DEST)/bin $(O)/sandbox
+	install -D -t $(DEST)/libexec/sandbox $(O)/sandbox-vmm
+	install -D -m 644 -t $(DEST)/share/sandbox $(GUEST_KERNEL) $(GUEST_INITRD)
+	for m in $(MANUALS); do install -D -m 644 -t $(DEST)/share/man/man$${m##*.} $$m; done
+	mkdir -p $(DEST)/share/bash-completion/completions $(DEST)/share/zsh/site-functions
+	$(O)/sandbox completion bash >$(DEST)/share/bash-completion/completions/sandbox
+	$(O)/sandbox completion zsh >$(DEST)/share/zsh/site-functions/_sandbox
+
+uninstall:
+	rm -f $(DEST)/bin/sandbox $(DEST)/share/bash-completion/completions/sandbox \
+		$(DEST)/share/zsh/site-functions/_sandbox
+	rm -rf $(DEST)/libexec/sandbox $(DEST)/share/sandbox
+	for m in $(MANUALS); do rm -f $(DEST)/share/man/man$${m##*.}/$${m##*/}; done
+
+# ---- the rest ------------------------------------------------------------------------------
+menuconfig:
+	@[ -e .config ] || cp defconfig .config
+	kconfig-mconf Kconfig
+
+savedefconfig:
+	kconfig-conf --savedefconfig defconfig Kconfig
+
 clean:
 	rm -rf build build-*
 
-.PHONY: all menuconfig unit fuzz-build clean
+help:
+	$(info $(HELP))
+	@:
+
+define HELP
+Targets
+  all            sandbox, sandbox-vmm and the agent, in build/
+  run            install what is missing, build, start a sandbox and run a command in it
+  test           install what is missing, build, run every test
+  setup          only install what is missing
+  unit           unit tests (Criterion; no KVM)
+  vm-test        guests booted for real; VMM=path: another sandbox-vmm, T=name: one test
+  e2e            the sandbox command from end to end
+  lint           include rules, file headers, layout, static analysis
+  arm64          compile the arm64 half
+  fuzz           every fuzzer for FUZZ_SECONDS=60; FUZZER=fuzz_x: one
+  bench          measure, and compare with peers
+  guest          kernel and initramfs, in build/guest/
+  menuconfig     choose devices and features (.config); savedefconfig keeps the choice
+  install        to DESTDIR and PREFIX=/usr/local; uninstall
+  clean          remove build/ and build-*/; the kernel stays in the cache folder
+Variables
+  SAN=address,undefined or SAN=thread, CC=clang, WERROR=0, V=1, O=folder
+endef
+FORCE:
+.PHONY: all run test setup unit vm-test e2e lint arm64 fuzz-build fuzz bench guest \
+	install uninstall menuconfig savedefconfig clean help FORCE
 .SECONDARY:
--include $(wildcard $(O)/*/*.d $(O)/*/*/*.d)
+.DELETE_ON_ERROR:
+-include $(shell [ -d $(O) ] && find $(O) -name '*.d')
