@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices/registry.h"
 
-extern const struct virtio_ops console_ops, rng_ops;
+extern const struct virtio_ops console_ops, rng_ops, vsock_ops;
 
 const struct virtio_ops *const virtio_registry[] = {
 #ifdef CONFIG_VIRTIO_CONSOLE
@@ -9,6 +9,9 @@ const struct virtio_ops *const virtio_registry[] = {
 #endif
 #ifdef CONFIG_VIRTIO_RNG
 	&rng_ops,
+#endif
+#ifdef CONFIG_VIRTIO_VSOCK
+	&vsock_ops,
 #endif
 	NULL
 };
