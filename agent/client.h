@@ -53,8 +53,9 @@ int client_ready_accept(int listen_fd, int timeout_ms, struct client_ready *out,
 
 /*
  * Connect to the agent: to the Unix socket at `path`, then `CONNECT <port>` and
- * `OK <port>` of the hybrid convention, then HELLO both ways. With port 0 there
- * is no CONNECT: the socket is the agent's own (`agent --listen-unix`).
+ * `OK <port>` of the hybrid convention. With port 0 there is no CONNECT: the
+ * socket is the agent's own (`agent --listen-unix`). HELLO travels with the first
+ * request, which saves a round trip: an agent that is none is noticed there.
  * NULL on error.
  */
 struct client *client_open(const char *path, uint32_t port, int timeout_ms,
@@ -62,6 +63,7 @@ struct client *client_open(const char *path, uint32_t port, int timeout_ms,
 /* The same on a connected stream socket, which the client owns from then on, even on error. */
 struct client *client_open_fd(int fd, int timeout_ms, struct client_err *e);
 void client_close(struct client *c);	/* NULL is fine. A running command is killed. */
+/* enum proto_feature bits; 0 before the first answer (client_ping() makes one). */
 uint64_t client_features(const struct client *c);
 
 /* ---- executions -------------------------------------------------------- */

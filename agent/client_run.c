@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * client_run.c - the loop that runs one request, and executions on top of it.
+ *
+ * The caller's descriptors are shared with other processes (a shell, a terminal),
+ * so their blocking mode is left alone. A descriptor is read only when poll(2) says so.
+ * It is written without waiting: files directly, sockets with MSG_DONTWAIT, pipes
+ * with RWF_NOWAIT; where a kernel or a driver does not know that, PIPE_BUF bytes at a time
+ * after POLLOUT, which a pipe then has room for.
+ *
+ * What a descriptor does not take waits in a buffer of one credit window; more
+ * the agent cannot send. Credit is granted for bytes that were written, so a
+ * stalled reader stops its own stream in the guest and nothing else.
+ */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "agent/client_priv.h"
+
+/* ---- output ------------------------------------------------------------ */
+
+static void send_u32(struct client *c, uint16_t type, uint16_t tag, uint32_t v, bool has)
+{
+	struct proto_wr w;
+
+	client_msg(c, &w, PROTO_HDR_LEN + 4);
+	proto_wr_begin(&w, type, tag);
+	if (has)
+		proto_wr_u32(&w, v);
+	if (client_queue(c, &w) < 0)
+		client_break(c, ENOMEM, "the queue to the agent is full");
+}
+
+static void wrote(struct client *c, unsigned int s, size_t n)
+{
+	struct client_out *o = &c->out[s];
+
+	o->owed += (uint32_t)n;
+	if (o->owed < PROTO_OUT_WINDOW / 2 || c->done)
+		return;
+	send_u32(c, PROTO_CREDIT, (uint16_t)(s + 1), o->owed, true);
+	o->granted += o->owed;
+	o->owed = 0;
+}
+
+/* As write(2), but does not wait. */
+static ssize_t write_now(struct client_out *o, const uint8_t *p, size_t n)
+{
+	struct pollfd pf = { .fd = o->fd, .events = POLLOUT };
+	struct iovec iov;
+	ssize_t k;
+
+	if (o->regular)
+		return write(o->fd, p, n);
+	if (o->socket)
+		return send(o->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (!o->no_nowait) {
+		memcpy(&iov.iov_base, &p, sizeof(p));
+		iov.iov_len = n;
+		k = pwritev2(o->fd, &iov, 1, -1, RWF_NOWAIT);
+		if (k >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS && errno != EINVAL &&
+			       errno != ESPIPE))
+			return k;
+		o->no_nowait = true;
+	}
+	if (poll(&pf, 1, 0) == 0) {
+		errno = EAGAIN;
+		return -1;
+	}
+	return write(o->fd, p, n < PIPE_BUF ? n : PIPE_BUF);
+}
+
+/* Write what the descriptor takes now. Bytes written, or dropped for good. */
+static size_t out_write(struct client *c, unsigned int s, const uint8_t *p, size_t n)
+{
+	struct client_out *o = &c->out[s];
+	size_t done = 0;
+
+	while (done < n && o->fd >= 0 && !o->stopped) {
+		ssize_t k = write_now(o, p + done, n - done);
+
+		if (k >= 0) {
+			done += (size_t)k;
+		} else if (errno == EAGAIN) {
+			return done;
+		} else if (errno != EINTR) {
+			o->stopped = true;
+			o->error = errno == EPIPE ? 0 : errno;
+			if (!c->done)
+				send_u32(c, PROTO_STOP, (uint16_t)(s + 1), 0, false);
+		}
+	}
+	return n;
+}
+
+void client_output(struct client *c, unsigned int s, const uint8_t *p, size_t n)
+{
+	struct client_out *o = &c->out[s];
+	size_t k = o->len ? 0 : out_write(c, s, p, n);
+
+	wrote(c, s, k);
+	p += k;
+	n -= k;
+	if (!n)
+		return;
+	/* What was granted bounds what can be here. */
+	if (!o->buf) {
+		o->buf = malloc(PROTO_OUT_WINDOW);
+		o->cap = PROTO_OUT_WINDOW;
+	}
+	if (!o->buf || n > o->cap - o->len) {
+		client_break(c, ENOMEM, "out of memory");
+		return;
+	}
+	if (n > o->cap - o->off - o->len) {
+		memmove(o->buf, o->buf + o->off, o->len);
+		o->off = 0;
+	}
+	memcpy(o->buf + o->off + o->len, p, n);
+	o->len += (uint32_t)n;
+}
+
+static void out_flush(struct client *c, unsigned int s)
+{
+	struct client_out *o = &c->out[s];
+	size_t k;
+
+	if (!o->len)
+		return;
+	k = out_write(c, s, o->buf + o->off, o->len);
+	o->off += (uint32_t)k;
+	o->len -= (uint32_t)k;
+	if (!o->len)
+		o->off = 0;
+	wrote(c, s, k);
+}
+
+void client_out_attach(struct client_out *o, int fd)
+{
+	struct stat st;
+
+	o->fd = fd;
+	if (fd >= 0 && fstat(fd, &st) == 0) {
+		o->regular = S_ISREG(st.st_mode) || S_ISBLK(st.st_mode);
+		o->socket = S_ISSOCK(st.st_mode);
+	}
+}
+
+/* ---- input ------------------------------------------------------------- */
+
+static void in_end(struct client *c)
+{
+	if (c->in_eof || c->in_fd < 0)
+		return;
+	c->in_eof = true;
+	if (!c->in_stop)
+		send_u32(c, PROTO_EOF, PROTO_STDIN, 0, false);
+}
+
+static bool in_wanted(const struct client *c)
+{
+	return c->in_fd >= 0 && !c->in_eof && !c->in_stop && !c->done && c->in_credit &&
+	       c->tx_len - c->tx_off < CLIENT_TX_LOW;
+}
+
+static void in_read(struct client *c)
+{
+	size_t n = c->in_credit < PROTO_PAYLOAD_MAX ? (size_t)c->in_credit : PROTO_PAYLOAD_MAX;
+	struct proto_wr w;
+	ssize_t k;
+
+	client_msg(c, &w, PROTO_HDR_LEN + n);
+	proto_wr_begin(&w, PROTO_DATA, PROTO_STDIN);
+	if (w.bad || n > w.cap - w.len) {
+		client_break(c, ENOMEM, "out of memory");
+		return;
+	}
+	k = read(c->in_fd, w.buf + w.len, n);
+	if (k > 0) {
+		w.len += (size_t)k;
+		c->in_credit -= (uint64_t)k;
+		if (client_queue(c, &w) < 0)
+			client_break(c, ENOMEM, "out of memory");
+	} else if (k == 0 || (errno != EAGAIN && errno != EINTR)) {
+		c->in_error = k < 0 ? errno : 0;
+		in_end(c);
+	}
+}
+
+/* ---- the loop ---------------------------------------------------------- */
+
+static void tx_flush(struct client *c)
+{
+	while (c->tx_off < c->tx_len && !c->broken) {
+		ssize_t n = send(c->fd, c->tx + c->tx_off, c->tx_len - c->tx_off,
+				 MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (n > 0) {
+			c->tx_off += (size_t)n;
+		} else if (errno == EAGAIN) {
+			break;
+		} else if (errno != EINTR) {
+			/* There may be a last message that says why. */
+			c->tx_off = c->tx_len;
+			c->in_stop = true;
+		}
+	}
+	if (c->tx_off == c->tx_len) {
+		c->tx_off = 0;
+		c->tx_len = 0;
+	}
+}
+
+static void rx_read(struct client *c)
+{
+	ssize_t n = recv(c->fd, c->rx + c->rx_len, sizeof(c->rx) - c->rx_len, MSG_DONTWAIT);
+
+	if (n > 0) {
+		c->rx_len += (size_t)n;
+		client_input(c);
+	} else if (n == 0) {
+		client_break(c, ECONNRESET, "the connection to the guest ended");
+	} else if (errno != EAGAIN && errno != EINTR) {
+		client_break(c, errno, "the connection to the guest: %s", strerror(errno));
+	}
+}
+
+enum { P_SOCK, P_IN, P_OUT, P_ERR, P_WATCH };
+
+static void fill_poll(struct client *c, struct pollfd *p, const struct client_watch *watch,
+		      size_t n_watch)
+{
+	p[P_SOCK].fd = c->done ? -1 : c->fd;
+	p[P_SOCK].events = c->tx_off < c->tx_len ? POLLIN | POLLOUT : POLLIN;
+	p[P_IN].fd = in_wanted(c) ? c->in_fd : -1;
+	p[P_IN].events = POLLIN;
+	for (int i = 0; i < 2; i++) {
+		struct client_out *o = &c->out[i];
+
+		/* Without bytes to write, poll still tells that the reader is gone. */
+		p[P_OUT + i].fd = o->stopped || o->regular ? -1 : o->fd;
+		p[P_OUT + i].events = o->len ? POLLOUT : 0;
+	}
+	for (size_t i = 0; i < n_watch; i++) {
+		p[P_WATCH + i].fd = watch[i].fd;
+		p[P_WATCH + i].events = watch[i].events;
+	}
+	for (size_t i = 0; i < P_WATCH + n_watch; i++)
+		p[i].revents = 0;
+}
+
+static void out_event(struct client *c, unsigned int s, short revents)
+{
+	struct client_out *o = &c->out[s];
+
+	if (o->len) {
+		out_flush(c, s);
+	} else if (revents & (POLLERR | POLLHUP | POLLNVAL)) {
+		o->stopped = true;
+		if (!c->done)
+			send_u32(c, PROTO_STOP, (uint16_t)(s + 1), 0, false);
+	}
+}
+
+static bool all_written(const struct client *c)
+{
+	return !c->out[0].len && !c->out[1].len;
+}
+
+/* One turn: 0 or what a watch returned, -ETIMEDOUT. */
+static int turn(struct client *c, struct client_watch *watch, size_t n_watch, int64_t deadline)
+{
+	struct pollfd p[P_WATCH + CLIENT_WATCH_MAX];
+	int n, rc;
+
+	tx_flush(c);
+	fill_poll(c, p, watch, n_watch);
+	n = poll(p, P_WATCH + n_watch, client_time_left(deadline));
+	if (n < 0)
+		return errno == EINTR ? 0 : client_break(c, errno, "poll: %s", strerror(errno));
+	if (n == 0 && client_time_left(deadline) == 0)
+		return client_break(c, ETIMEDOUT, "the agent did not answer in time");
+	for (size_t i = 0; i < n_watch; i++)
+		if (p[P_WATCH + i].revents && watch[i].fd >= 0) {
+			rc = watch[i].ready(c, p[P_WATCH + i].revents, watch[i].arg);
+			if (rc < 0)
+				return client_break(c, -rc, "interrupted");
+		}
+	for (unsigned int s = 0; s < 2; s++)
+		if (p[P_OUT + s].revents)
+			out_event(c, s, p[P_OUT + s].revents);
+	if (p[P_SOCK].revents & (POLLIN | POLLHUP | POLLERR))
+		rx_read(c);
+	if (p[P_IN].revents && in_wanted(c))
+		in_read(c);
+	return 0;
+}
+
+int client_run(struct client *c, struct client_watch *watch, size_t n_watch, int64_t deadline,
+	       struct client_err *e)
+{
+	if (n_watch > CLIENT_WATCH_MAX)
+		return client_err_set(e, EINVAL, "too many watches");
+	/* A write error of the caller's file ends a transfer, but not a command. */
+	while (!c->broken && !(c->done && all_written(c))) {
+		int rc = turn(c, watch, n_watch, deadline);
+
+		if (rc < 0)
+			break;
+		if (!c->exec && c->in_error)
+			client_break(c, c->in_error, "read: %s", strerror(c->in_error));
+		if (!c->exec && c->out[0].error)
+			client_break(c, c->out[0].error, "write: %s", strerror(c->out[0].error));
+	}
+	c->busy = false;
+	if (c->broken)
+		return client_err_set(e, c->broken, "%s", c->err.msg);
+	if (c->err.code)
+		return client_err_set(e, c->err.code, "%s", c->err.msg);
+	for (int i = 0; i < 2; i++)
+		if (c->out[i].error)
+			return client_err_set(e, c->out[i].error, "write %s: %s",
+					      i ? "stderr" : "stdout", strerror(c->out[i].error));
+	return 0;
+}
+
+/* ---- executions -------------------------------------------------------- */
+
+static size_t strings_len(const char *const *v)
+{
+	size_t n = 0;
+
+	for (; v && *v; v++)
+		n += PROTO_ATTR_LEN + strlen(*v) + 1;
+	return n;
+}
+
+static void put_str(struct proto_wr *w, uint16_t key, const char *s)
+{
+	if (s)
+		proto_wr_str(w, key, s);
+}
+
+static void put_num(struct proto_wr *w, uint16_t key, uint64_t v)
+{
+	if (v)
+		proto_wr_num(w, key, v);
+}
+
+static int send_exec(struct client *c, const struct client_exec *x)
+{
+	uint64_t flags = (x->tty ? PROTO_EXEC_TTY : 0) | (x->fd[0] >= 0 ? PROTO_EXEC_STDIN : 0) |
+			 (x->kill_tree ? PROTO_EXEC_KILL_TREE : 0) |
+			 (x->clean_env ? PROTO_EXEC_CLEAN_ENV : 0);
+	struct proto_wr w;
+
+	client_msg(c, &w, strings_len(x->argv) + strings_len(x->envp) + 3 * PROTO_PATH_MAX);
+	proto_wr_begin(&w, PROTO_EXEC, c->tag);
+	for (const char *const *a = x->argv; a && *a; a++)
+		proto_wr_str(&w, PROTO_K_ARG, *a);
+	for (const char *const *a = x->envp; a && *a; a++)
+		proto_wr_str(&w, PROTO_K_ENV, *a);
+	put_str(&w, PROTO_K_CWD, x->cwd);
+	put_str(&w, PROTO_K_USER, x->user);
+	put_str(&w, PROTO_K_GROUP, x->group);
+	put_num(&w, PROTO_K_TIMEOUT_NS, x->timeout_ns);
+	if (x->limit_output)
+		proto_wr_num(&w, PROTO_K_MAX_OUTPUT, x->max_output);
+	put_num(&w, PROTO_K_MEMORY_MAX, x->memory_max);
+	put_num(&w, PROTO_K_PIDS_MAX, x->pids_max);
+	put_num(&w, PROTO_K_CPU_MILLI, x->cpu_milli);
+	put_num(&w, PROTO_K_ROWS, x->rows);
+	put_num(&w, PROTO_K_COLS, x->cols);
+	put_num(&w, PROTO_K_FLAGS, flags);
+	return client_queue(c, &w);
+}
+
+static void fill_result(const struct proto_exit *x, struct client_result *r)
+{
+	memset(r, 0, sizeof(*r));
+	r->code = x->signal ? -1 : x->code;
+	r->signal = x->signal;
+	r->timed_out = x->result & PROTO_R_TIMED_OUT;
+	r->oom = x->result & PROTO_R_OOM;
+	r->not_started = x->result & PROTO_R_NOT_STARTED;
+	r->trunc_stdout = x->result & PROTO_R_TRUNC_STDOUT;
+	r->trunc_stderr = x->result & PROTO_R_TRUNC_STDERR;
+	r->left_running = x->result & PROTO_R_LEFT_RUNNING;
+	r->wall_ns = x->wall_ns;
+	r->user_ns = x->user_ns;
+	r->sys_ns = x->sys_ns;
+	r->mem_peak = x->mem_peak;
+	r->out_bytes = x->out_bytes;
+	r->err_bytes = x->err_bytes;
+	r->oom_kills = x->oom_kills;
+	memcpy(r->msg, x->msg, sizeof(r->msg));
+}
+
+int client_exec_run(struct client *c, const struct client_exec *x, struct client_watch *watch,
+		    size_t n_watch, struct client_result *res, struct client_err *e)
+{
+	int rc = client_begin(c, PROTO_EXEC, e);
+
+	if (rc < 0)
+		return rc;
+	c->exec = true;
+	c->ran = true;
+	c->in_fd = x->fd[0];
+	client_out_attach(&c->out[0], x->fd[1]);
+	client_out_attach(&c->out[1], x->tty ? -1 : x->fd[2]);
+	if (send_exec(c, x) < 0) {
+		c->busy = false;
+		return client_err_set(e, E2BIG, "arguments and environment exceed %u bytes",
+				      PROTO_EXEC_MAX);
+	}
+	rc = client_run(c, watch, n_watch, INT64_MAX, e);
+	if (rc == 0)
+		fill_result(&c->res, res);
+	return rc;
+}
+
+int client_result_status(const struct client_result *res)
+{
+	if (res->timed_out)
+		return 124;
+	return res->signal ? 128 + res->signal : res->code;
+}
+
+int client_signal(struct client *c, int signo, enum proto_scope scope)
+{
+	struct proto_wr w;
+
+	if (signo < 1 || signo > 64)
+		return -EINVAL;
+	if (c->tx_len - c->tx_off > CLIENT_TX_MAX / 2)
+		return -EAGAIN;
+	client_msg(c, &w, PROTO_HDR_LEN + 8);
+	proto_wr_begin(&w, PROTO_SIGNAL, c->tag);
+	proto_wr_u32(&w, (uint32_t)signo);
+	proto_wr_u32(&w, (uint32_t)scope);
+	return client_queue(c, &w) < 0 ? -EAGAIN : 0;
+}
+
+int client_winch(struct client *c, uint16_t rows, uint16_t cols)
+{
+	struct proto_wr w;
+
+	if (c->tx_len - c->tx_off > CLIENT_TX_MAX / 2)
+		return -EAGAIN;
+	client_msg(c, &w, PROTO_HDR_LEN + 8);
+	proto_wr_begin(&w, PROTO_WINCH, c->tag);
+	proto_wr_u16(&w, rows);
+	proto_wr_u16(&w, cols);
+	proto_wr_u16(&w, 0);
+	proto_wr_u16(&w, 0);
+	return client_queue(c, &w) < 0 ? -EAGAIN : 0;
+}
+
+void client_stdin_close(struct client *c)
+{
+	in_end(c);
+}
+
+bool client_started(const struct client *c)
+{
+	return c->started;
+}

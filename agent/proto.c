@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * proto.c - encoding and decoding of protocol messages.
+ *
+ * Pure functions over buffers. Reading goes through one cursor that refuses to
+ * pass its end and remembers that it was asked to; writing goes through one that
+ * refuses to overflow and remembers that. So callers chain calls and look at the
+ * `bad` flag once. Lengths are compared by subtraction: `left` only shrinks.
+ *
+ * An attribute list is read twice where its size decides an allocation (EXEC):
+ * once to check and count, once to store pointers. Both passes see the same bytes,
+ * which belong to the caller and do not change in between.
+ */
+#include <endian.h>
+#include <errno.h>
+#include <string.h>
+
+#include "agent/proto.h"
+
+#define HELLO_CLIENT_LEN 16u
+#define HELLO_AGENT_LEN	 28u
+
+/* ---- reading ----------------------------------------------------------- */
+
+void proto_rd_init(struct proto_rd *r, const void *buf, size_t len)
+{
+	r->p = buf;
+	r->left = len;
+	r->bad = false;
+}
+
+static const uint8_t *rd_take(struct proto_rd *r, size_t n)
+{
+	const uint8_t *p = r->p;
+
+	if (r->bad || n > r->left) {
+		r->bad = true;
+		return NULL;
+	}
+	r->left -= n;
+	if (n)
+		r->p += n;
+	return p;
+}
+
+uint16_t proto_rd_u16(struct proto_rd *r)
+{
+	const uint8_t *p = rd_take(r, 2);
+	uint16_t v = 0;
+
+	if (p)
+		memcpy(&v, p, 2);
+	return le16toh(v);
+}
+
+uint32_t proto_rd_u32(struct proto_rd *r)
+{
+	const uint8_t *p = rd_take(r, 4);
+	uint32_t v = 0;
+
+	if (p)
+		memcpy(&v, p, 4);
+	return le32toh(v);
+}
+
+uint64_t proto_rd_u64(struct proto_rd *r)
+{
+	const uint8_t *p = rd_take(r, 8);
+	uint64_t v = 0;
+
+	if (p)
+		memcpy(&v, p, 8);
+	return le64toh(v);
+}
+
+bool proto_rd_attr(struct proto_rd *r, struct proto_attr *a)
+{
+	if (r->bad || !r->left)
+		return false;
+	a->key = proto_rd_u16(r);
+	a->flags = proto_rd_u16(r);
+	a->len = proto_rd_u32(r);
+	a->val = rd_take(r, a->len);
+	return !r->bad;
+}
+
+int proto_attr_u64(const struct proto_attr *a, uint64_t *out)
+{
+	uint64_t v;
+
+	if (a->len != sizeof(v))
+		return -EBADMSG;
+	memcpy(&v, a->val, sizeof(v));
+	*out = le64toh(v);
+	return 0;
+}
+
+const char *proto_attr_str(const struct proto_attr *a, size_t max)
+{
+	if (!a->len || a->len > max || memchr(a->val, 0, a->len) != a->val + a->len - 1)
+		return NULL;
+	return (const char *)a->val;
+}
+
+void proto_hdr_read(const void *buf, struct proto_hdr *h)
+{
+	struct proto_rd r;
+
+	proto_rd_init(&r, buf, PROTO_HDR_LEN);
+	h->len = proto_rd_u32(&r);
+	h->type = proto_rd_u16(&r);
+	h->tag = proto_rd_u16(&r);
+}
+
+uint32_t proto_type_max(uint16_t type)
+{
+	return type == PROTO_EXEC ? PROTO_EXEC_MAX : PROTO_PAYLOAD_MAX;
+}
+
+const char *proto_type_name(uint16_t type)
+{
+	static const struct { uint16_t type; char name[10]; } names[] = {
+		{ PROTO_HELLO, "HELLO" }, { PROTO_READY, "READY" }, { PROTO_ERROR, "ERROR" },
+		{ PROTO_PING, "PING" }, { PROTO_PONG, "PONG" }, { PROTO_DONE, "DONE" },
+		{ PROTO_EXEC, "EXEC" }, { PROTO_STARTED, "STARTED" }, { PROTO_SIGNAL, "SIGNAL" },
+		{ PROTO_WINCH, "WINCH" }, { PROTO_EXIT, "EXIT" }, { PROTO_DATA, "DATA" },
+		{ PROTO_EOF, "EOF" }, { PROTO_CREDIT, "CREDIT" }, { PROTO_STOP, "STOP" },
+		{ PROTO_PUT, "PUT" }, { PROTO_GET, "GET" }, { PROTO_LIST, "LIST" },
+		{ PROTO_STAT, "STAT" }, { PROTO_MKDIR, "MKDIR" }, { PROTO_REMOVE, "REMOVE" },
+		{ PROTO_RENAME, "RENAME" }, { PROTO_TAR_IN, "TAR_IN" },
+		{ PROTO_TAR_OUT, "TAR_OUT" }, { PROTO_ENTRY, "ENTRY" },
+		{ PROTO_RESUME, "RESUME" }, { PROTO_POWEROFF, "POWEROFF" },
+		{ PROTO_REBOOT, "REBOOT" }, { PROTO_EXEC_LIST, "EXEC_LIST" },
+		{ PROTO_ATTACH, "ATTACH" }, { PROTO_DETACH, "DETACH" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i].type == type)
+			return names[i].name;
+	return "unknown";
+}
+
+int proto_hello_read(const void *payload, size_t len, bool answer, struct proto_hello *h)
+{
+	struct proto_rd r;
+	uint32_t magic;
+
+	memset(h, 0, sizeof(*h));
+	proto_rd_init(&r, payload, len);
+	magic = proto_rd_u32(&r);
+	h->min = proto_rd_u16(&r);
+	h->max = proto_rd_u16(&r);
+	h->features = proto_rd_u64(&r);
+	if (answer) {
+		h->boot_ns = proto_rd_u64(&r);
+		h->stdin_window = proto_rd_u32(&r);
+	}
+	if (r.bad || magic != PROTO_MAGIC || h->min > h->max)
+		return -EBADMSG;
+	return 0;
+}
+
+/* ---- writing ----------------------------------------------------------- */
+
+void proto_wr_init(struct proto_wr *w, void *buf, size_t cap)
+{
+	w->buf = buf;
+	w->cap = cap;
+	w->len = 0;
+	w->start = 0;
+	w->bad = false;
+}
+
+void proto_wr_raw(struct proto_wr *w, const void *p, size_t n)
+{
+	if (w->bad || n > w->cap - w->len) {
+		w->bad = true;
+		return;
+	}
+	if (n)
+		memcpy(w->buf + w->len, p, n);
+	w->len += n;
+}
+
+void proto_wr_u16(struct proto_wr *w, uint16_t v)
+{
+	v = htole16(v);
+	proto_wr_raw(w, &v, sizeof(v));
+}
+
+void proto_wr_u32(struct proto_wr *w, uint32_t v)
+{
+	v = htole32(v);
+	proto_wr_raw(w, &v, sizeof(v));
+}
+
+void proto_wr_u64(struct proto_wr *w, uint64_t v)
+{
+	v = htole64(v);
+	proto_wr_raw(w, &v, sizeof(v));
+}
+
+void proto_wr_begin(struct proto_wr *w, uint16_t type, uint16_t tag)
+{
+	w->start = w->len;
+	w->bad = false;
+	proto_wr_u32(w, 0);
+	proto_wr_u16(w, type);
+	proto_wr_u16(w, tag);
+}
+
+void proto_wr_attr(struct proto_wr *w, uint16_t key, const void *p, size_t n)
+{
+	if (n > PROTO_EXEC_MAX) {
+		w->bad = true;
+		return;
+	}
+	proto_wr_u16(w, key);
+	proto_wr_u16(w, PROTO_ATTR_MUST);
+	proto_wr_u32(w, (uint32_t)n);
+	proto_wr_raw(w, p, n);
+}
+
+void proto_wr_num(struct proto_wr *w, uint16_t key, uint64_t v)
+{
+	v = htole64(v);
+	proto_wr_attr(w, key, &v, sizeof(v));
+}
+
+void proto_wr_str(struct proto_wr *w, uint16_t key, const char *s)
+{
+	proto_wr_attr(w, key, s, strlen(s) + 1);
+}
+
+int proto_wr_end(struct proto_wr *w)
+{
+	struct proto_hdr h = { 0 };
+	size_t size = w->len - w->start;
+	uint32_t len;
+
+	if (!w->bad) {
+		proto_hdr_read(w->buf + w->start, &h);
+		w->bad = size - PROTO_HDR_LEN > proto_type_max(h.type);
+	}
+	if (w->bad) {
+		w->len = w->start;
+		w->bad = false;
+		return -EMSGSIZE;
+	}
+	len = htole32((uint32_t)(size - PROTO_HDR_LEN));
+	memcpy(w->buf + w->start, &len, sizeof(len));
+	return (int)size;
+}
+
+void proto_wr_hello(struct proto_wr *w, uint16_t type, bool answer, const struct proto_hello *h)
+{
+	proto_wr_begin(w, type, 0);
+	proto_wr_u32(w, PROTO_MAGIC);
+	proto_wr_u16(w, h->min);
+	proto_wr_u16(w, h->max);
+	proto_wr_u64(w, h->features);
+	if (answer) {
+		proto_wr_u64(w, h->boot_ns);
+		proto_wr_u32(w, h->stdin_window);
+	}
+	_Static_assert(HELLO_AGENT_LEN == HELLO_CLIENT_LEN + 8 + 4, "HELLO layout");
+}
+
+/* ---- EXEC -------------------------------------------------------------- */
+
+static int get_num(const struct proto_attr *a, uint64_t min, uint64_t max, uint64_t *out)
+{
+	uint64_t v;
+
+	if (proto_attr_u64(a, &v) < 0 || v < min || v > max)
+		return -EBADMSG;
+	*out = v;
+	return 0;
+}
+
+static int get_str(const struct proto_attr *a, size_t max, const char **out)
+{
+	const char *s = proto_attr_str(a, max);
+
+	if (!s || !*s)
+		return -EBADMSG;
+	*out = s;
+	return 0;
+}
+
+/* One attribute of EXEC; the reason is static. */
+static const char *exec_attr(struct proto_exec *x, const struct proto_attr *a, uint64_t *rows,
+			     uint64_t *cols)
+{
+	const char *s;
+
+	switch (a->key) {
+	case PROTO_K_ARG:
+		if (!proto_attr_str(a, PROTO_EXEC_MAX))
+			return "an argument is not a string";
+		x->argc++;
+		return NULL;
+	case PROTO_K_ENV:
+		s = proto_attr_str(a, PROTO_EXEC_MAX);
+		if (!s || *s == '=' || !strchr(s, '='))
+			return "an environment entry is not NAME=value";
+		x->envc++;
+		return NULL;
+	case PROTO_K_CWD:
+		return get_str(a, PROTO_PATH_MAX, &x->cwd) ? "bad working directory" : NULL;
+	case PROTO_K_USER:
+		return get_str(a, PROTO_NAME_MAX, &x->user) ? "bad user" : NULL;
+	case PROTO_K_GROUP:
+		return get_str(a, PROTO_NAME_MAX, &x->group) ? "bad group" : NULL;
+	case PROTO_K_TIMEOUT_NS:
+		return get_num(a, 0, INT64_MAX, &x->timeout_ns) ? "bad timeout" : NULL;
+	case PROTO_K_MAX_OUTPUT:
+		return get_num(a, 0, UINT64_MAX, &x->max_output) ? "bad output limit" : NULL;
+	case PROTO_K_MEMORY_MAX:
+		return get_num(a, 0, INT64_MAX, &x->memory_max) ? "bad memory limit" : NULL;
+	case PROTO_K_PIDS_MAX:
+		return get_num(a, 0, INT32_MAX, &x->pids_max) ? "bad process limit" : NULL;
+	case PROTO_K_CPU_MILLI:
+		return get_num(a, 0, 1000000, &x->cpu_milli) ? "bad CPU limit" : NULL;
+	case PROTO_K_FLAGS:
+		return get_num(a, 0, 15, &x->flags) ? "bad flags" : NULL;
+	case PROTO_K_ROWS:
+		return get_num(a, 1, UINT16_MAX, rows) ? "bad number of rows" : NULL;
+	case PROTO_K_COLS:
+		return get_num(a, 1, UINT16_MAX, cols) ? "bad number of columns" : NULL;
+	default:
+		return a->flags & PROTO_ATTR_MUST ? "unknown attribute" : NULL;
+	}
+}
+
+int proto_exec_read(const void *payload, size_t len, struct proto_exec *x, const char **why)
+{
+	uint64_t rows = 24, cols = 80;
+	struct proto_attr a;
+	struct proto_rd r;
+
+	memset(x, 0, sizeof(*x));
+	x->max_output = UINT64_MAX;
+	*why = NULL;
+	proto_rd_init(&r, payload, len);
+	while (!*why && proto_rd_attr(&r, &a))
+		*why = exec_attr(x, &a, &rows, &cols);
+	if (!*why && r.bad)
+		*why = "truncated attribute";
+	if (!*why && !x->argc)
+		*why = "no command";
+	x->rows = (uint16_t)rows;
+	x->cols = (uint16_t)cols;
+	return *why ? -EBADMSG : 0;
+}
+
+void proto_exec_vectors(const void *payload, size_t len, const char **argv, const char **envp)
+{
+	struct proto_attr a;
+	struct proto_rd r;
+
+	proto_rd_init(&r, payload, len);
+	while (proto_rd_attr(&r, &a)) {
+		if (a.key == PROTO_K_ARG)
+			*argv++ = (const char *)a.val;
+		else if (a.key == PROTO_K_ENV)
+			*envp++ = (const char *)a.val;
+	}
+	*argv = NULL;
+	*envp = NULL;
+}
+
+/* ---- EXIT and ERROR ---------------------------------------------------- */
+
+/* A sentence from the peer, for a person's terminal: no control characters. */
+static int get_text(const struct proto_attr *a, char msg[static PROTO_MSG_MAX])
+{
+	const char *s = proto_attr_str(a, PROTO_MSG_MAX);
+
+	if (!s)
+		return -EBADMSG;
+	memcpy(msg, s, a->len);
+	for (; *msg; msg++)
+		if ((unsigned char)*msg < 0x20 || *msg == 0x7f)
+			*msg = '?';
+	return 0;
+}
+
+void proto_wr_exit(struct proto_wr *w, uint16_t tag, const struct proto_exit *x)
+{
+	proto_wr_begin(w, PROTO_EXIT, tag);
+	if (x->signal)
+		proto_wr_num(w, PROTO_K_SIGNAL, (uint64_t)x->signal);
+	else
+		proto_wr_num(w, PROTO_K_EXIT_CODE, (uint64_t)x->code);
+	proto_wr_num(w, PROTO_K_RESULT, x->result);
+	proto_wr_num(w, PROTO_K_WALL_NS, x->wall_ns);
+	proto_wr_num(w, PROTO_K_USER_NS, x->user_ns);
+	proto_wr_num(w, PROTO_K_SYS_NS, x->sys_ns);
+	proto_wr_num(w, PROTO_K_MEM_PEAK, x->mem_peak);
+	proto_wr_num(w, PROTO_K_OUT_BYTES, x->out_bytes);
+	proto_wr_num(w, PROTO_K_ERR_BYTES, x->err_bytes);
+	proto_wr_num(w, PROTO_K_OOM_KILLS, x->oom_kills);
+	if (x->msg[0])
+		proto_wr_str(w, PROTO_K_MESSAGE, x->msg);
+}
+
+static int exit_attr(struct proto_exit *x, const struct proto_attr *a)
+{
+	uint64_t v;
+
+	if (a->key == PROTO_K_MESSAGE)
+		return get_text(a, x->msg);
+	if (a->key < PROTO_K_EXIT_CODE || a->key > PROTO_K_OOM_KILLS)
+		return 0;
+	if (proto_attr_u64(a, &v) < 0)
+		return -EBADMSG;
+	switch (a->key) {
+	case PROTO_K_EXIT_CODE:
+		x->code = v <= 255 ? (int)v : -1;
+		return v <= 255 ? 0 : -EBADMSG;
+	case PROTO_K_SIGNAL:
+		x->signal = v >= 1 && v <= 127 ? (int)v : 0;
+		return x->signal ? 0 : -EBADMSG;
+	case PROTO_K_RESULT: x->result = (uint32_t)v; break;
+	case PROTO_K_WALL_NS: x->wall_ns = v; break;
+	case PROTO_K_USER_NS: x->user_ns = v; break;
+	case PROTO_K_SYS_NS: x->sys_ns = v; break;
+	case PROTO_K_MEM_PEAK: x->mem_peak = v; break;
+	case PROTO_K_OUT_BYTES: x->out_bytes = v; break;
+	case PROTO_K_ERR_BYTES: x->err_bytes = v; break;
+	default: x->oom_kills = v; break;
+	}
+	return 0;
+}
+
+int proto_exit_read(const void *payload, size_t len, struct proto_exit *x)
+{
+	struct proto_attr a;
+	struct proto_rd r;
+
+	memset(x, 0, sizeof(*x));
+	x->code = -1;
+	proto_rd_init(&r, payload, len);
+	while (proto_rd_attr(&r, &a))
+		if (exit_attr(x, &a) < 0)
+			return -EBADMSG;
+	/* Exactly one way to end. */
+	if (r.bad || (x->code < 0) == (x->signal == 0))
+		return -EBADMSG;
+	return 0;
+}
+
+void proto_wr_error(struct proto_wr *w, uint16_t tag, uint16_t about, int code, const char *msg)
+{
+	char cut[PROTO_MSG_MAX];
+	size_t n = strlen(msg);
+
+	if (n >= sizeof(cut))
+		n = sizeof(cut) - 1;
+	memcpy(cut, msg, n);
+	cut[n] = 0;
+	proto_wr_begin(w, PROTO_ERROR, tag);
+	proto_wr_num(w, PROTO_K_CODE, (uint64_t)code);
+	proto_wr_num(w, PROTO_K_TYPE, about);
+	proto_wr_str(w, PROTO_K_MESSAGE, cut);
+}
+
+int proto_error_read(const void *payload, size_t len, int *code, uint16_t *about,
+		     char msg[static PROTO_MSG_MAX])
+{
+	struct proto_attr a;
+	struct proto_rd r;
+	uint64_t v;
+
+	*code = 0;
+	*about = 0;
+	msg[0] = 0;
+	proto_rd_init(&r, payload, len);
+	while (proto_rd_attr(&r, &a)) {
+		if (a.key == PROTO_K_MESSAGE) {
+			if (get_text(&a, msg) < 0)
+				return -EBADMSG;
+		} else if (a.key == PROTO_K_CODE || a.key == PROTO_K_TYPE) {
+			if (proto_attr_u64(&a, &v) < 0)
+				return -EBADMSG;
+			if (a.key == PROTO_K_CODE)
+				*code = v >= 1 && v <= 4095 ? (int)v : 0;
+			else
+				*about = (uint16_t)v;
+		}
+	}
+	return r.bad || !*code ? -EBADMSG : 0;
+}
