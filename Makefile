@@ -46,7 +46,7 @@ obj-$(CONFIG_VIRTIO_CONSOLE) += devices/console.o
 obj-$(CONFIG_VIRTIO_RNG) += devices/rng.o
 obj-$(CONFIG_VIRTIO_VSOCK) += $(addprefix devices/,vsock.o vsock_conn.o vsock_flow.o vsock_host.o)
 obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))
-obj-y += $(patsubst %.c,%.o,$(wildcard agent/proto.c agent/client*.c))
+obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
 sandbox-vmm-src := vmm/main.c vmm/vm.c

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * exec.h - an execution: one command, its streams, its cgroup, its end.
+ *
+ * exec_start.c turns an EXEC message into a running process, exec.c moves its
+ * bytes and reports its end.
+ */
+#ifndef AGENT_EXEC_H
+#define AGENT_EXEC_H
+
+#include <sys/resource.h>
+#include <sys/types.h>
+
+#include "agent/conn.h"
+
+#define EXEC_MAX 160u	/* executions, those that only have background processes included */
+
+struct exec;
+
+/* A stream that the command writes: stdout, stderr, or the PTY's master side. */
+struct exec_out {
+	struct watch w;
+	struct exec *x;
+	bool ready;	/* a read may give something */
+	bool ended;	/* nothing more will be sent */
+	bool hup;
+	uint64_t left;	/* of max_output */
+	uint64_t bytes;	/* read so far */
+	uint64_t drain;	/* after the command's end: what is still read */
+};
+
+/* The write side of the command's stdin, and what waits for it. */
+struct exec_in {
+	struct watch w;
+	bool writable, eof, closed;
+	uint8_t *buf;	/* PROTO_STDIN_WINDOW bytes, or NULL */
+	uint32_t off, len;
+};
+
+struct exec {
+	struct exec *next;
+	struct conn *c;		/* NULL when the client is gone or has its EXIT */
+	unsigned int id;
+	pid_t pid;		/* also its session and process group; 0 when it has ended */
+	pid_t sid;
+	uint64_t flags;
+	bool cgroup;		/* it has a cgroup of its own that still exists */
+	bool killed;		/* the tree was killed: EXIT waits until it is gone */
+	bool patience_ended;
+	unsigned int turn;
+	uint64_t start_ns;
+	struct timer timer;	/* the timeout; after a kill, the patience */
+	struct exec_in in;
+	struct exec_out out[2];
+	struct proto_exit res;
+};
+
+/* Set up once: the features from cgroup_setup(). */
+void exec_init(uint64_t features);
+/* Serve an EXEC message. Answers with STARTED, EXIT (not started) or ERROR. */
+void exec_request(struct conn *c, const struct proto_hdr *h, const uint8_t *payload);
+/* A child of the agent was reaped. */
+void exec_reaped(pid_t pid, int status, const struct rusage *ru);
+/* After reaping: look whether killed or left trees are gone. */
+void exec_sweep(void);
+/* SIGKILL to every command; before power off. */
+void exec_kill_all(void);
+
+/* ---- between exec_start.c and exec.c ---- */
+struct exec *exec_new(struct conn *c, const struct proto_hdr *h);
+void exec_free(struct exec *x);
+/* The process runs: register its descriptors (taken over) and go. */
+void exec_launched(struct exec *x, const int fd[3], uint64_t timeout_ns, uint64_t max_output);
+void exec_send_exit(struct conn *c, uint16_t tag, const struct proto_exit *res);
+#endif
