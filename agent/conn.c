@@ -91,7 +91,7 @@ static void send_bytes(struct conn *c, const uint8_t *p, size_t n)
 	uint8_t *tx;
 	size_t cap;
 
-	loop_queue(&c->work);
+	evloop_queue(&c->work);
 	while (n >= TX_LOW && !c->dead && !c->tx_blocked && c->tx_off == c->tx_len) {
 		ssize_t k = write(c->w.fd, p, n);
 
@@ -175,8 +175,8 @@ static void violation(struct conn *c, const struct proto_hdr *h, const char *msg
 		return;
 	conn_error(c, h, EPROTO, msg);
 	c->closing = true;
-	loop_timer(&c->timer, loop_now() + CLOSE_NS);
-	loop_queue(&c->work);
+	evloop_timer(&c->timer, evloop_now() + CLOSE_NS);
+	evloop_queue(&c->work);
 }
 
 void conn_consumed(struct conn *c, uint32_t n)
@@ -216,7 +216,7 @@ void conn_job_end(struct conn *c)
 
 void conn_pump_later(struct conn *c)
 {
-	loop_queue(&c->work);
+	evloop_queue(&c->work);
 }
 
 /* ---- input ------------------------------------------------------------- */
@@ -237,7 +237,7 @@ static void on_hello(struct conn *c, const struct proto_hdr *h, const uint8_t *p
 		return;
 	}
 	c->hello = true;
-	loop_timer_stop(&c->timer);
+	evloop_timer_stop(&c->timer);
 	hello = conn_env.hello;
 	hello.min = v;
 	hello.max = v;
@@ -260,7 +260,7 @@ static void on_credit(struct conn *c, const struct proto_hdr *h, const uint8_t *
 			violation(c, h, "more credit than the protocol allows");
 		else
 			c->out_credit[h->tag] += n;
-		loop_queue(&c->work);
+		evloop_queue(&c->work);
 	}
 }
 
@@ -487,7 +487,7 @@ static void read_some(struct conn *c)
 		}
 	}
 	if (c->rx_ready && !c->dead)
-		loop_queue(&c->work);
+		evloop_queue(&c->work);
 }
 
 static void conn_free(struct conn *c)
@@ -496,9 +496,9 @@ static void conn_free(struct conn *c)
 
 	if (ops && ops->gone)
 		ops->gone(c);
-	loop_timer_stop(&c->timer);
-	loop_unqueue(&c->work);
-	loop_del(&c->w);
+	evloop_timer_stop(&c->timer);
+	evloop_unqueue(&c->work);
+	evloop_del(&c->w);
 	rx_free(c);
 	free(c->tx);
 	free(c);
@@ -518,7 +518,7 @@ static void conn_work(struct work *w)
 	if (!c->dead && !c->tx_blocked && c->tx_off < c->tx_len) {
 		flush(c);
 		if (c->ops && conn_idle(c))
-			loop_queue(&c->work);	/* the job may have waited for that */
+			evloop_queue(&c->work);	/* the job may have waited for that */
 	}
 	if (c->closing && !c->tx_blocked)
 		flush(c);
@@ -536,7 +536,7 @@ static void conn_event(struct watch *w, uint32_t events)
 		c->rx_ready = true;
 	if (events & EPOLLOUT)
 		c->tx_blocked = false;
-	loop_queue(&c->work);
+	evloop_queue(&c->work);
 }
 
 static void conn_timer(struct timer *t)
@@ -547,14 +547,14 @@ static void conn_timer(struct timer *t)
 void conn_kill(struct conn *c)
 {
 	c->dead = true;
-	loop_queue(&c->work);
+	evloop_queue(&c->work);
 }
 
 struct conn *conn_new(int fd)
 {
 	struct conn *c = conn_env.n < CONN_MAX ? calloc(1, sizeof(*c)) : NULL;
 
-	if (!c || loop_add(&c->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
+	if (!c || evloop_add(&c->w, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET) < 0) {
 		free(c);
 		close(fd);
 		return NULL;
@@ -563,6 +563,6 @@ struct conn *conn_new(int fd)
 	c->work.fn = conn_work;
 	c->timer.fn = conn_timer;
 	conn_env.n++;
-	loop_timer(&c->timer, loop_now() + HELLO_NS);
+	evloop_timer(&c->timer, evloop_now() + HELLO_NS);
 	return c;
 }

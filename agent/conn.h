@@ -13,7 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "agent/loop.h"
+#include "agent/evloop.h"
 #include "agent/proto.h"
 
 #define CONN_MAX 200u	/* connections; more are refused */

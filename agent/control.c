@@ -231,5 +231,5 @@ void control_request(struct conn *c, const struct proto_hdr *h, const uint8_t *p
 	/* The answer gets a moment to leave. */
 	conn_send_empty(c, PROTO_DONE, h->tag);
 	halt_restart = h->type == PROTO_REBOOT;
-	loop_timer(&halt_timer, loop_now() + HALT_NS);
+	evloop_timer(&halt_timer, evloop_now() + HALT_NS);
 }

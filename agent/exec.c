@@ -93,7 +93,7 @@ static void in_close(struct exec *x)
 	x->in.len = 0;
 	free(x->in.buf);
 	x->in.buf = NULL;
-	loop_del(&x->in.w);
+	evloop_del(&x->in.w);
 }
 
 /* The command takes no more input: so should the client. */
@@ -213,7 +213,7 @@ static void out_close(struct exec_out *o)
 {
 	if (o == o->x->out && (o->x->flags & PROTO_EXEC_TTY))
 		in_close(o->x);
-	loop_del(&o->w);
+	evloop_del(&o->w);
 	o->ready = false;
 	if (!o->ended && o->x->c && o->x->pid)
 		conn_send_empty(o->x->c, PROTO_EOF, (uint16_t)(1 + (o - o->x->out)));
@@ -301,7 +301,7 @@ static void out_event(struct watch *w, uint32_t events)
 	} else {
 		out_pump(o);	/* a background process, or a tree being killed */
 		if (o->ready || o->w.fd < 0)
-			loop_timer(&x->timer, loop_now());
+			evloop_timer(&x->timer, evloop_now());
 	}
 }
 
@@ -364,7 +364,7 @@ static void exec_gone(struct conn *c)
 		out_close(&x->out[i]);
 	}
 	kill_tree(x);
-	loop_timer(&x->timer, loop_now() + RETRY_NS);
+	evloop_timer(&x->timer, evloop_now() + RETRY_NS);
 }
 
 static const struct job_ops exec_ops = {
@@ -397,13 +397,13 @@ static void finish(struct exec *x)
 	exec_send_exit(c, c->tag, &x->res);
 	conn_job_end(c);
 	x->c = NULL;
-	loop_timer_stop(&x->timer);
+	evloop_timer_stop(&x->timer);
 	if (!lives)
 		exec_free(x);
 	else
 		for (int i = 0; i < 2; i++)
 			if (x->out[i].ready)
-				loop_timer(&x->timer, loop_now());
+				evloop_timer(&x->timer, evloop_now());
 }
 
 static void pump(struct conn *c)
@@ -445,9 +445,9 @@ static void on_timer(struct timer *t)
 	if (!tree_lives(x))
 		exec_free(x);
 	else if (x->killed)
-		loop_timer(&x->timer, loop_now() + 10 * RETRY_NS);
+		evloop_timer(&x->timer, evloop_now() + 10 * RETRY_NS);
 	else if (x->out[0].ready || x->out[1].ready)
-		loop_timer(&x->timer, loop_now());
+		evloop_timer(&x->timer, evloop_now());
 }
 
 static uint64_t tv_ns(const struct timeval *tv)
@@ -463,7 +463,7 @@ static void ended(struct exec *x, int status, const struct rusage *ru)
 	x->pid = 0;
 	x->res.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 	x->res.signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	x->res.wall_ns = loop_now() - x->start_ns;
+	x->res.wall_ns = evloop_now() - x->start_ns;
 	x->res.user_ns = tv_ns(&ru->ru_utime);
 	x->res.sys_ns = tv_ns(&ru->ru_stime);
 	x->res.mem_peak = (uint64_t)ru->ru_maxrss * 1024;
@@ -499,7 +499,7 @@ void exec_reaped(pid_t pid, int status, const struct rusage *ru)
 	if (x->flags & PROTO_EXEC_KILL_TREE)
 		kill_tree(x);
 	if (x->c) {
-		loop_timer(&x->timer, loop_now() + PATIENCE_NS);
+		evloop_timer(&x->timer, evloop_now() + PATIENCE_NS);
 		conn_pump_later(x->c);
 	}
 }
@@ -557,11 +557,11 @@ void exec_free(struct exec *x)
 	if (x->c)
 		conn_job_end(x->c);
 	x->c = NULL;
-	loop_timer_stop(&x->timer);
-	loop_del(&x->in.w);
+	evloop_timer_stop(&x->timer);
+	evloop_del(&x->in.w);
 	free(x->in.buf);
-	loop_del(&x->out[0].w);
-	loop_del(&x->out[1].w);
+	evloop_del(&x->out[0].w);
+	evloop_del(&x->out[1].w);
 	free(x);
 }
 
@@ -569,10 +569,10 @@ void exec_launched(struct exec *x, const int fd[3], uint64_t timeout_ns, uint64_
 {
 	bool tty = x->flags & PROTO_EXEC_TTY;
 
-	x->start_ns = loop_now();
+	x->start_ns = evloop_now();
 	x->in.w.fn = in_event;
 	x->in.writable = true;
-	if (fd[0] >= 0 && loop_add(&x->in.w, fd[0], EPOLLOUT | EPOLLET) < 0)
+	if (fd[0] >= 0 && evloop_add(&x->in.w, fd[0], EPOLLOUT | EPOLLET) < 0)
 		close(fd[0]);
 	x->in.closed = !tty && x->in.w.fd < 0;
 	for (int i = 0; i < 2; i++) {
@@ -582,11 +582,11 @@ void exec_launched(struct exec *x, const int fd[3], uint64_t timeout_ns, uint64_
 		o->w.fn = out_event;
 		o->left = max_output;
 		o->ended = fd[1 + i] < 0;
-		if (fd[1 + i] >= 0 && loop_add(&o->w, fd[1 + i], events) < 0) {
+		if (fd[1 + i] >= 0 && evloop_add(&o->w, fd[1 + i], events) < 0) {
 			close(fd[1 + i]);
 			o->ended = true;
 		}
 	}
 	if (timeout_ns)
-		loop_timer(&x->timer, x->start_ns + timeout_ns);
+		evloop_timer(&x->timer, x->start_ns + timeout_ns);
 }

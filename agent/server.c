@@ -130,7 +130,7 @@ static int open_stream(const char *path)
 	c = conn_new(fd);
 	if (!c)
 		return -ENOMEM;
-	loop_timer_stop(&c->timer);	/* its client comes when it comes */
+	evloop_timer_stop(&c->timer);	/* its client comes when it comes */
 	w = conn_msg();
 	proto_wr_hello(w, PROTO_READY, true, &conn_env.hello);
 	conn_send_msg(c, w);
@@ -151,10 +151,10 @@ static void ready_connect(void)
 	if (fd < 0)
 		return;
 	if ((connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 && errno != EINPROGRESS) ||
-	    loop_add(&sv.ready, fd, EPOLLOUT) < 0) {
+	    evloop_add(&sv.ready, fd, EPOLLOUT) < 0) {
 		close(fd);
 		if (++sv.ready_tries < READY_TRIES)
-			loop_timer(&sv.ready_timer, loop_now() + RETRY_NS);
+			evloop_timer(&sv.ready_timer, evloop_now() + RETRY_NS);
 	}
 }
 
@@ -168,9 +168,9 @@ static void on_ready(struct watch *w, uint32_t events)
 	proto_wr_hello(&wr, PROTO_READY, true, &conn_env.hello);
 	if (proto_wr_end(&wr) < 0 || write(w->fd, buf, wr.len) != (ssize_t)wr.len) {
 		if (++sv.ready_tries < READY_TRIES)
-			loop_timer(&sv.ready_timer, loop_now() + RETRY_NS);
+			evloop_timer(&sv.ready_timer, evloop_now() + RETRY_NS);
 	}
-	loop_del(w);
+	evloop_del(w);
 }
 
 static void on_ready_timer(struct timer *t)
@@ -206,7 +206,7 @@ static void on_signal(struct watch *w, uint32_t events)
 		if (si[i].ssi_signo != SIGCHLD && sv.init)
 			control_halt(si[i].ssi_signo == SIGINT);
 		else if (si[i].ssi_signo != SIGCHLD)
-			loop_stop();
+			evloop_stop();
 	reap();
 }
 
@@ -223,7 +223,7 @@ static int watch_signals(void)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? -errno : loop_add(&sv.signals, fd, EPOLLIN);
+	return fd < 0 ? -errno : evloop_add(&sv.signals, fd, EPOLLIN);
 }
 
 /* ---- set-up ------------------------------------------------------------ */
@@ -255,7 +255,7 @@ int server_run(const struct server_conf *conf, const char **what)
 	sv.ready.fn = on_ready;
 	sv.ready_timer.fn = on_ready_timer;
 	*what = "event loop";
-	if ((rc = loop_init()) < 0 || (rc = watch_signals()) < 0)
+	if ((rc = evloop_init()) < 0 || (rc = watch_signals()) < 0)
 		return rc;
 	if (!conf->init)
 		(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
@@ -264,7 +264,7 @@ int server_run(const struct server_conf *conf, const char **what)
 	control_init(conf->init);
 	*what = "listening socket";
 	fd = conf->unix_path ? listen_unix(conf->unix_path) : listen_vsock();
-	if (fd >= 0 && (rc = loop_add(&sv.listener, fd, EPOLLIN)) < 0)
+	if (fd >= 0 && (rc = evloop_add(&sv.listener, fd, EPOLLIN)) < 0)
 		return rc;
 	fill_hello(features | (conf->init ? PROTO_F_INIT : 0));
 	if (conf->stream && (rc = open_stream(conf->stream)) < 0) {
@@ -275,7 +275,7 @@ int server_run(const struct server_conf *conf, const char **what)
 		return fd;
 	if (fd >= 0 && !conf->unix_path)
 		ready_connect();
-	rc = loop_run();
+	rc = evloop_run();
 	exec_kill_all();
 	return rc;
 }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * loop.c - epoll, a list of work and a list of timers.
+ * evloop.c - epoll, a list of work and a list of timers.
  *
  * A handler may remove any watch, also one whose event is still to be
- * delivered in this turn; loop_del() therefore strikes it from the rest of the
+ * delivered in this turn; evloop_del() therefore strikes it from the rest of the
  * batch. Work that queues itself again runs in the next turn, after a look at
  * the descriptors: no connection can keep the others waiting.
  *
@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/loop.h"
+#include "agent/evloop.h"
 
 #define BATCH 32
 
@@ -28,7 +28,7 @@ static struct {
 	bool stop;
 } loop = { .ep = -1 };
 
-uint64_t loop_now(void)
+uint64_t evloop_now(void)
 {
 	struct timespec ts;
 
@@ -36,7 +36,7 @@ uint64_t loop_now(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-int loop_init(void)
+int evloop_init(void)
 {
 	if (loop.ep >= 0)
 		close(loop.ep);
@@ -48,7 +48,7 @@ int loop_init(void)
 	return loop.ep < 0 ? -errno : 0;
 }
 
-int loop_add(struct watch *w, int fd, uint32_t events)
+int evloop_add(struct watch *w, int fd, uint32_t events)
 {
 	struct epoll_event ev = { .events = events, .data.ptr = w };
 
@@ -60,7 +60,7 @@ int loop_add(struct watch *w, int fd, uint32_t events)
 	return 0;
 }
 
-void loop_del(struct watch *w)
+void evloop_del(struct watch *w)
 {
 	if (w->fd < 0)
 		return;
@@ -71,7 +71,7 @@ void loop_del(struct watch *w)
 			loop.ev[i].data.ptr = NULL;
 }
 
-void loop_queue(struct work *w)
+void evloop_queue(struct work *w)
 {
 	if (w->queued)
 		return;
@@ -81,7 +81,7 @@ void loop_queue(struct work *w)
 	loop.tail = &w->next;
 }
 
-void loop_unqueue(struct work *w)
+void evloop_unqueue(struct work *w)
 {
 	struct work **p = &loop.head;
 
@@ -96,7 +96,7 @@ void loop_unqueue(struct work *w)
 	w->queued = false;
 }
 
-void loop_timer_stop(struct timer *t)
+void evloop_timer_stop(struct timer *t)
 {
 	struct timer **p = &loop.timers;
 
@@ -107,9 +107,9 @@ void loop_timer_stop(struct timer *t)
 	t->armed = false;
 }
 
-void loop_timer(struct timer *t, uint64_t at_ns)
+void evloop_timer(struct timer *t, uint64_t at_ns)
 {
-	loop_timer_stop(t);
+	evloop_timer_stop(t);
 	t->at_ns = at_ns;
 	t->armed = true;
 	t->next = loop.timers;
@@ -126,7 +126,7 @@ static int next_timeout(void)
 	for (struct timer *t = loop.timers; t; t = t->next)
 		if (t->at_ns < at)
 			at = t->at_ns;
-	now = loop_now();
+	now = evloop_now();
 	if (at <= now)
 		return 0;
 	ms = (at - now + 999999) / 1000000;
@@ -140,12 +140,12 @@ static void run_timers(void)
 
 	if (!loop.timers)
 		return;
-	now = loop_now();
+	now = evloop_now();
 	do {
 		for (t = loop.timers; t && t->at_ns > now; t = t->next)
 			;
 		if (t) {
-			loop_timer_stop(t);
+			evloop_timer_stop(t);
 			t->fn(t);
 		}
 	} while (t);
@@ -169,7 +169,7 @@ static void run_work(void)
 	}
 }
 
-int loop_turn(bool wait)
+int evloop_turn(bool wait)
 {
 	int n = epoll_wait(loop.ep, loop.ev, BATCH, loop.head || !wait ? 0 : next_timeout());
 
@@ -188,16 +188,16 @@ int loop_turn(bool wait)
 	return 0;
 }
 
-int loop_run(void)
+int evloop_run(void)
 {
 	int rc = 0;
 
 	while (!loop.stop && rc == 0)
-		rc = loop_turn(true);
+		rc = evloop_turn(true);
 	return rc;
 }
 
-void loop_stop(void)
+void evloop_stop(void)
 {
 	loop.stop = true;
 }

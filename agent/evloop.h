@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * loop.h - the agent's only loop: descriptors, deferred work, timers.
+ * evloop.h - the agent's only loop: descriptors, deferred work, timers.
  *
  * One thread, one epoll instance. Watches of streams are edge-triggered, so
  * that no epoll_ctl() is needed when interest changes: a handler notes that a
  * descriptor is ready, and forgets it on EAGAIN.
  */
-#ifndef AGENT_LOOP_H
-#define AGENT_LOOP_H
+#ifndef AGENT_EVLOOP_H
+#define AGENT_EVLOOP_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct watch {
@@ -30,22 +31,24 @@ struct timer {
 	void (*fn)(struct timer *t);
 };
 
+#ifndef container_of
 #define container_of(p, T, m) ((T *)(void *)((char *)(p) - offsetof(T, m)))
+#endif
 
-int loop_init(void);
+int evloop_init(void);
 /* Own fd from success on. `events` as for epoll. 0 or -errno. */
-int loop_add(struct watch *w, int fd, uint32_t events);
+int evloop_add(struct watch *w, int fd, uint32_t events);
 /* Close the descriptor; no event of it is delivered any more. */
-void loop_del(struct watch *w);
+void evloop_del(struct watch *w);
 /* Run w->fn once, after the handlers of this turn; queued twice is queued once. */
-void loop_queue(struct work *w);
-void loop_unqueue(struct work *w);
-void loop_timer(struct timer *t, uint64_t at_ns);
-void loop_timer_stop(struct timer *t);
-uint64_t loop_now(void);
+void evloop_queue(struct work *w);
+void evloop_unqueue(struct work *w);
+void evloop_timer(struct timer *t, uint64_t at_ns);
+void evloop_timer_stop(struct timer *t);
+uint64_t evloop_now(void);
 /* One turn; with `wait` it sleeps until something happens. 0 or -errno. */
-int loop_turn(bool wait);
-/* Turns until loop_stop(). */
-int loop_run(void);
-void loop_stop(void);
+int evloop_turn(bool wait);
+/* Turns until evloop_stop(). */
+int evloop_run(void);
+void evloop_stop(void);
 #endif
