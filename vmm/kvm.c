@@ -177,6 +177,10 @@ VCPU_CALL(kvm_set_events, KVM_SET_VCPU_EVENTS, const struct kvm_vcpu_events *)
 VCPU_CALL(kvm_get_xcrs, KVM_GET_XCRS, struct kvm_xcrs *)
 VCPU_CALL(kvm_set_xcrs, KVM_SET_XCRS, const struct kvm_xcrs *)
 VCPU_CALL(kvm_set_xsave, KVM_SET_XSAVE, const void *)
+VCPU_CALL(kvm_get_mp_state, KVM_GET_MP_STATE, struct kvm_mp_state *)
+VCPU_CALL(kvm_set_mp_state, KVM_SET_MP_STATE, const struct kvm_mp_state *)
+VCPU_CALL(kvm_get_debugregs, KVM_GET_DEBUGREGS, struct kvm_debugregs *)
+VCPU_CALL(kvm_set_debugregs, KVM_SET_DEBUGREGS, const struct kvm_debugregs *)
 VCPU_CALL(kvm_get_lapic, KVM_GET_LAPIC, struct kvm_lapic_state *)
 VCPU_CALL(kvm_set_lapic, KVM_SET_LAPIC, const struct kvm_lapic_state *)
 
@@ -186,6 +190,42 @@ VCPU_CALL(kvm_set_lapic, KVM_SET_LAPIC, const struct kvm_lapic_state *)
 
 /* KVM_GET_XSAVE2 is as old as KVM_CAP_XSAVE2 (5.17); the loop needs a newer kernel than that. */
 VCPU_CALL(kvm_get_xsave, KVM_GET_XSAVE2, void *)
+
+/* So do those on the machine. */
+#define VM_CALL(name, request, type)				\
+	int name(const struct kvm *k, type p)			\
+	{							\
+		return ioctl(k->vm, request, p) ? -errno : 0;	\
+	}
+
+VM_CALL(kvm_get_irqchip, KVM_GET_IRQCHIP, struct kvm_irqchip *)
+VM_CALL(kvm_set_irqchip, KVM_SET_IRQCHIP, const struct kvm_irqchip *)
+VM_CALL(kvm_get_pit, KVM_GET_PIT2, struct kvm_pit_state2 *)
+VM_CALL(kvm_set_pit, KVM_SET_PIT2, const struct kvm_pit_state2 *)
+VM_CALL(kvm_get_clock, KVM_GET_CLOCK, struct kvm_clock_data *)
+VM_CALL(kvm_set_clock, KVM_SET_CLOCK, const struct kvm_clock_data *)
+
+int kvm_msr_list(const struct kvm *k, struct kvm_msr_table *out, struct err *e)
+{
+	out->nmsrs = KVM_MSRS_MAX;
+	if (ioctl(k->dev, KVM_GET_MSR_INDEX_LIST, out))
+		return err_set(e, -errno, "KVM_GET_MSR_INDEX_LIST");
+	return 0;
+}
+
+int kvm_get_msrs(int vcpu, struct kvm_msrs *m)
+{
+	int n = ioctl(vcpu, KVM_GET_MSRS, m);
+
+	return n < 0 ? -errno : n;
+}
+
+int kvm_set_msrs(int vcpu, const struct kvm_msrs *m)
+{
+	int n = ioctl(vcpu, KVM_SET_MSRS, m);
+
+	return n < 0 ? -errno : n;
+}
 
 int kvm_run_once(int vcpu)
 {

@@ -23,6 +23,9 @@ struct kvm {
 /* struct kvm_cpuid2 with room for its entries. */
 struct kvm_cpuid_table { uint32_t nent, padding; struct kvm_cpuid_entry2 entry[KVM_CPUID_MAX]; };
 
+#define KVM_MSRS_MAX	512
+struct kvm_msr_table { uint32_t nmsrs; uint32_t index[KVM_MSRS_MAX]; };	/* struct kvm_msr_list */
+
 /* Open /dev/kvm and check the version and the capabilities without which nothing works. */
 int kvm_open(struct kvm *k, struct err *e) must_check;
 void kvm_close(struct kvm *k);
@@ -40,6 +43,17 @@ int kvm_ioeventfd(const struct kvm *k, uint64_t at, unsigned len, uint64_t value
 /* A write to @fd raises @gsi, edge-triggered. */
 int kvm_irqfd(const struct kvm *k, unsigned gsi, int fd, struct err *e) must_check;
 int kvm_supported_cpuid(const struct kvm *k, struct kvm_cpuid_table *out, struct err *e) must_check;
+
+/* KVM_GET_MSR_INDEX_LIST: the registers that a saved state needs. */
+int kvm_msr_list(const struct kvm *k, struct kvm_msr_table *out, struct err *e) must_check;
+
+/* The machine's own parts; nothing may run meanwhile. */
+int kvm_get_irqchip(const struct kvm *k, struct kvm_irqchip *c) must_check;	/* c->chip_id says which */
+int kvm_set_irqchip(const struct kvm *k, const struct kvm_irqchip *c) must_check;
+int kvm_get_pit(const struct kvm *k, struct kvm_pit_state2 *p) must_check;
+int kvm_set_pit(const struct kvm *k, const struct kvm_pit_state2 *p) must_check;
+int kvm_get_clock(const struct kvm *k, struct kvm_clock_data *c) must_check;
+int kvm_set_clock(const struct kvm *k, const struct kvm_clock_data *c) must_check;
 
 /* KVM_CREATE_VCPU; *run is mapped and belongs to the caller (kvm_vcpu_close). Returns the fd. */
 int kvm_vcpu_open(const struct kvm *k, unsigned id, struct kvm_run **run, struct err *e) must_check;
@@ -60,8 +74,15 @@ int kvm_set_xcrs(int vcpu, const struct kvm_xcrs *x) must_check;
 /* @buf has kvm.xsave_len bytes, aligned to 64: the standard, non-compacted format. */
 int kvm_get_xsave(int vcpu, void *buf) must_check;
 int kvm_set_xsave(int vcpu, const void *buf) must_check;
+int kvm_get_mp_state(int vcpu, struct kvm_mp_state *s) must_check;
+int kvm_set_mp_state(int vcpu, const struct kvm_mp_state *s) must_check;
+int kvm_get_debugregs(int vcpu, struct kvm_debugregs *d) must_check;
+int kvm_set_debugregs(int vcpu, const struct kvm_debugregs *d) must_check;
 int kvm_get_lapic(int vcpu, struct kvm_lapic_state *l) must_check;
 int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *l) must_check;
+/* KVM_GET_MSRS, KVM_SET_MSRS: how many of @m's entries went through, from the first; or -errno. */
+int kvm_get_msrs(int vcpu, struct kvm_msrs *m) must_check;
+int kvm_set_msrs(int vcpu, const struct kvm_msrs *m) must_check;
 /* KHZ of the time-stamp counter, or -errno. */
 int kvm_tsc_khz(int vcpu) must_check;
 #endif
