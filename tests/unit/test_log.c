@@ -128,12 +128,12 @@ static void *chatter(void *arg)
 
 Test(log, threads_do_not_tear_a_write)
 {
-	static char out[LOG_CONSOLE_BYTES];
+	static char out[LOG_CONSOLE_BYTES], as[] = "aaa", bs[] = "bbb";
 	pthread_t a, b;
 	size_t n;
 
-	cr_assert_eq(pthread_create(&a, NULL, chatter, (char[]){ "aaa" }), 0);
-	cr_assert_eq(pthread_create(&b, NULL, chatter, (char[]){ "bbb" }), 0);
+	cr_assert_eq(pthread_create(&a, NULL, chatter, as), 0);
+	cr_assert_eq(pthread_create(&b, NULL, chatter, bs), 0);
 	pthread_join(a, NULL);
 	pthread_join(b, NULL);
 	n = log_console_tail(out, sizeof(out));
