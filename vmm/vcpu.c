@@ -6,7 +6,9 @@
  *
  * #syscalls:vcpu ioctl futex write exit madvise munmap rt_sigprocmask
  */
+#include <linux/futex.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include "vmm/machine.h"
 #include "vmm/vcpu.h"
 
@@ -182,13 +184,52 @@ int vcpu_run_until(struct vcpu *v, unsigned port, struct err *e)
 	return err_say(e, -EIO, "a firmware program did not come to its end");
 }
 
+static enum vcpu_want wanted(const struct vcpu *v)
+{
+	return (enum vcpu_want)__atomic_load_n(&v->want, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * immediate_exit is set: one more KVM_RUN completes the exit that was served
+ * last and comes back with -EINTR before any guest instruction. A string
+ * instruction may exit again meanwhile.
+ */
+static enum vcpu_end park(struct vcpu *v)
+{
+	int rc;
+
+	while (!(rc = kvm_run_once(v->fd))) {
+		enum vcpu_end end = dispatch(v);
+
+		if (end != VCPU_RUNNING)
+			return end;
+	}
+	if (rc != -EINTR && rc != -EAGAIN)
+		return broken(v, "KVM_RUN: %s", strerror(-rc));
+	v->env->paused(v);
+	while (wanted(v) == VCPU_PAUSE)
+		syscall(SYS_futex, &v->want, FUTEX_WAIT_PRIVATE, VCPU_PAUSE, NULL, NULL, 0);
+	return VCPU_RUNNING;
+}
+
 static void *thread_main(void *arg)
 {
 	struct vcpu *v = arg;
 	enum vcpu_end end = VCPU_RUNNING;
 
-	while (end == VCPU_RUNNING)
-		end = __atomic_load_n(&v->stop, __ATOMIC_ACQUIRE) ? VCPU_STOPPED : run_once(v);
+	while (end == VCPU_RUNNING) {
+		switch (wanted(v)) {
+		case VCPU_RUN:
+			end = run_once(v);
+			break;
+		case VCPU_PAUSE:
+			end = park(v);
+			break;
+		case VCPU_STOP:
+			end = VCPU_STOPPED;
+			break;
+		}
+	}
 	v->end = end;
 	v->env->ended(v);
 	return NULL;
@@ -214,13 +255,31 @@ int vcpu_start(struct vcpu *v, struct err *e)
 	return 0;
 }
 
-void vcpu_stop(struct vcpu *v)
+static void ask(struct vcpu *v, enum vcpu_want want)
 {
 	if (!v->started)
 		return;
-	__atomic_store_n(&v->stop, true, __ATOMIC_RELEASE);
-	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&v->want, want, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &v->want, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 	pthread_kill(v->thread, VCPU_SIGNAL);
+}
+
+void vcpu_stop(struct vcpu *v)
+{
+	ask(v, VCPU_STOP);
+}
+
+void vcpu_pause(struct vcpu *v)
+{
+	ask(v, VCPU_PAUSE);
+}
+
+void vcpu_resume(struct vcpu *v)
+{
+	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&v->want, VCPU_RUN, __ATOMIC_SEQ_CST);
+	syscall(SYS_futex, &v->want, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 
 void vcpu_join(struct vcpu *v)

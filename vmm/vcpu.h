@@ -13,6 +13,9 @@
 
 struct vcpu;
 
+/* What other threads want of a vCPU. */
+enum vcpu_want { VCPU_RUN, VCPU_PAUSE, VCPU_STOP };
+
 enum vcpu_end {
 	VCPU_RUNNING,
 	VCPU_STOPPED,			/* vcpu_stop() */
@@ -24,6 +27,8 @@ struct vcpu_env {
 	const struct kvm *kvm;
 	const struct gmem *mem;
 	const struct bus *mmio, *pio;
+	/* vCPU's thread: it has left the guest, its registers are final until vcpu_resume(). */
+	void (*paused)(struct vcpu *v);
 	/* vCPU's thread, once, as its last act: v->end says why. */
 	void (*ended)(struct vcpu *v);
 	void *owner;
@@ -37,7 +42,7 @@ struct vcpu {
 	struct emul emul;
 	pthread_t thread;
 	bool started;
-	bool stop;			/* atomic */
+	uint32_t want;			/* atomic, futex: enum vcpu_want */
 	enum vcpu_end end;
 	char why[200];
 	struct log_limit limit;
@@ -52,7 +57,11 @@ void vcpu_close(struct vcpu *v);	/* not running */
 int vcpu_run_until(struct vcpu *v, unsigned port, struct err *e) must_check;
 /* Start the thread. */
 int vcpu_start(struct vcpu *v, struct err *e) must_check;
-/* Ask it to leave the guest; env->ended follows. Any other thread; nothing if not started. */
+/* Ask it to leave the guest and wait; env->paused follows. Any other thread. */
+void vcpu_pause(struct vcpu *v);
+/* Let a paused vCPU go on; not before env->paused was called for it. */
+void vcpu_resume(struct vcpu *v);
+/* Ask it to leave the guest for good; env->ended follows. Any other thread; nothing if not started. */
 void vcpu_stop(struct vcpu *v);
 /*
  * Wait for the thread's end, after env->ended was called for it. Apart from
