@@ -33,6 +33,7 @@ int image_arm64_load(const struct gmem *m, const struct fw_src *s, uint64_t lo, 
 	uint8_t head[HEAD_LEN];
 	int rc = fw_src_read(s, 0, head, sizeof(head), e);
 
+	BUG_ON(base >= hi);	/* the caller's limits leave room for a tree at least */
 	if (rc)
 		return rc;
 	text = fw_le64(head + OFF_TEXT_OFFSET);
@@ -46,7 +47,7 @@ int image_arm64_load(const struct gmem *m, const struct fw_src *s, uint64_t lo, 
 	if (text >= BASE_ALIGN || text & 0xfff)
 		return err_say(e, -ENOEXEC, "%s: text_offset 0x%llx is not a page within 2 MiB",
 			       s->f.name, (unsigned long long)text);
-	if (base >= hi || text > hi - base || need > hi - base - text)
+	if (text > hi - base || need > hi - base - text)
 		return err_say(e, -EFBIG, "%s does not fit: it needs %llu MiB at 0x%llx, usable RAM ends at 0x%llx",
 			       s->f.name, (unsigned long long)fw_mib(need),
 			       (unsigned long long)(base + text), (unsigned long long)hi);

@@ -139,8 +139,12 @@ Test(fw_arm64, configuration_refusals)
 
 	conf.ncpus = 0;
 	refused(LEN, -EINVAL, "0 CPUs");
+	conf.ncpus = 256;
+	refused(LEN, -EINVAL, "256 CPUs");
 	conf.ncpus = 1;
 	conf.slots = &far;
+	conf.nslots = 257;
+	refused(LEN, -EINVAL, "257 virtio slots");
 	conf.nslots = 1;
 	refused(LEN, -EINVAL, "the GIC has no SPI 988");
 	conf.nslots = 0;
@@ -150,4 +154,23 @@ Test(fw_arm64, configuration_refusals)
 	conf.cmdline = "";
 	mem.r[0].base = 0;
 	refused(LEN, -EINVAL, "has to start at 0x40000000");
+	mem.r[0].base = FW_ARM64_RAM;
+	mem.r[0].len = 0x3ffff;
+	refused(LEN, -EINVAL, "has to start at 0x40000000");
+	mem.r[0].len = RAM_LEN;
+	mem.n = 0;
+	refused(LEN, -EINVAL, "has to start at 0x40000000");
+}
+
+Test(fw_arm64, guests_too_small_for_the_image)
+{
+	/* usable: 128 KiB less than RAM; the image begins behind that, or does not end there */
+	put64(8, 0x80000);
+	put64(16, 0x10000);
+	mem.r[0].len = 0x80000;
+	refused(LEN, -EFBIG, "it needs 1 MiB at 0x40080000, usable RAM ends at 0x40060000");
+	mem.r[0].len = 0xa0000;
+	refused(LEN, -EFBIG, "it needs 1 MiB at 0x40080000, usable RAM ends at 0x40080000");
+	mem.r[0].len = 0xb0000;
+	cr_assert_eq(load(LEN), 0, "%s", err.msg);
 }

@@ -92,6 +92,36 @@ Test(fw_cpuid, probe_that_did_not_run_is_an_error)
 	cr_assert(strstr(e.msg, "did not finish"), "%s", e.msg);
 }
 
+Test(fw_cpuid, probe_of_another_list_is_an_error)
+{
+	struct cpuid_leaf list[] = { { .leaf = 0 }, { .leaf = 1 } };
+	const uint32_t done = 0;
+	struct fw_entry_x86 at;
+	struct err e;
+
+	cr_assert_eq(cpuid_probe_load(&mem, list, 1, &at, &e), 0);
+	cr_assert_eq(gmem_write(&mem, GPA(at.rsi + 4), &done, sizeof(done)), 0);
+	cr_assert_eq(cpuid_probe_read(&mem, list, 2, &e), -EINVAL);
+	cr_assert(strstr(e.msg, "did not finish"), "%s", e.msg);
+}
+
+Test(fw_cpuid, probe_needs_low_memory)
+{
+	struct cpuid_leaf list[] = { { .leaf = 0 } };
+	struct fw_entry_x86 at;
+	struct err e;
+
+	/* room for GDT and page tables, none for the probe; then none at all */
+	mem.r[0].len = FW_X86_PROBE;
+	cr_assert_eq(cpuid_probe_load(&mem, list, 1, &at, &e), -EFAULT);
+	cr_assert(strstr(e.msg, "no guest memory for the CPUID probe"), "%s", e.msg);
+	cr_assert_eq(cpuid_probe_read(&mem, list, 1, &e), -EFAULT);
+	cr_assert(strstr(e.msg, "no guest memory for the CPUID probe"), "%s", e.msg);
+	mem.n = 0;
+	cr_assert_eq(cpuid_probe_load(&mem, list, 1, &at, &e), -EFAULT);
+	cr_assert(strstr(e.msg, "guest memory at 0x1000"), "%s", e.msg);
+}
+
 /* ---- the option ---- */
 #define MAXIMA { .leaf = 0, .eax = 0x1c }, { .leaf = 0x80000000, .eax = 0x80000022 }
 
@@ -213,6 +243,9 @@ Test(fw_cpuid, leaves_above_the_highest_do_not_count)
 
 	cr_assert_eq(build(v, ARRAY_LEN(v), v, 0, NULL, 1000, buf), 0);
 	cr_assert_str_eq(buf, "");
+	cr_assert_eq(build(sub, ARRAY_LEN(sub), sub, 0, NULL, 1000, buf), 0);
+	cr_assert_eq(build(v + 2, 1, v, 0, NULL, 1000, buf), 0);
+	cr_assert_str_eq(buf, "", "leaf 7 without a word on the highest leaf: %s", buf);
 	cr_assert_eq(build(sub, ARRAY_LEN(sub), sub, 0, NULL, 1000, buf), 0);
 	cr_assert_str_eq(buf, "", "subleaf above its limit: %s", buf);
 }

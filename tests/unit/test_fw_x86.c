@@ -438,10 +438,21 @@ Test(fw_x86, configuration_refusals)
 	conf.cmdline = "";
 	conf.initrd.fd = memfd("", 0);
 	refused(BZ_LEN, -ENOEXEC, "root.cpio is empty");
-	mem.r[0].len = FW_X86_HOLE + 0x1000;
-	refused(BZ_LEN, -EINVAL, "guest memory has to start at 0");
-	mem.r[0].base = 0x1000;
-	refused(BZ_LEN, -EINVAL, "guest memory has to start at 0");
+}
+
+Test(fw_x86, memory_that_cannot_be_described)
+{
+	static const struct { unsigned n; uint64_t base, len; } bad[] = {
+		{ 0, 0, RAM_LEN }, { 1, 0x1000, RAM_LEN }, { 1, 0, FW_X86_HOLE + 0x1000 },
+		{ 1, 0, 2 * MIB - 0x1000 }, { 1, 0, RAM_LEN - 1 },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		mem.n = bad[i].n;
+		mem.r[0].base = bad[i].base;
+		mem.r[0].len = bad[i].len;
+		refused(BZ_LEN, -EINVAL, "guest memory has to start at 0");
+	}
 }
 
 Test(fw_x86, many_cpus_and_slots_fit_the_tree)
