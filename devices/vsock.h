@@ -104,7 +104,7 @@ struct vconn {
 	uint32_t inq;			/* bytes that vhost_pending() saw in the socket */
 	int fd;
 	struct op in, out;		/* polls */
-	uint64_t deadline;		/* CLOCK_MONOTONIC ns; 0: none */
+	uint64_t deadline;		/* CLOCK_MONOTONIC ns; 0: the tick is not needed */
 	struct vcredit credit;
 	struct vbuf buf;		/* guest bytes that the Unix socket had no room for */
 	unsigned nline;
@@ -211,6 +211,8 @@ void vhost_close(struct vsock *s);
 void vhost_accept(struct vsock *s);
 /* Arm, or change, what is waited for on the Unix socket. */
 void vhost_watch(struct vconn *c);
+/* Half closed: has the client gone altogether? */
+void vhost_look(struct vconn *c);
 /* The guest agreed: tell the client. */
 void vhost_agreed(struct vconn *c);
 /* Connect to <path>_<hport>; again from the tick while the backlog is full. */

@@ -231,8 +231,11 @@ void vconn_timeout(struct vconn *c, uint64_t now)
 		if (late)
 			vconn_reset(c);
 		break;
-	case VCONN_ASKED:
 	case VCONN_OPEN:
+		if (c->deadline)
+			vhost_look(c);
+		break;
+	case VCONN_ASKED:
 	case VCONN_LINGER:
 	case VCONN_RESET:
 	case VCONN_DEAD:
@@ -263,6 +266,7 @@ static void on_rst(struct vconn *c)
 		TAILQ_REMOVE(&c->s->ready, c, ready);
 	c->queued = false;
 	c->owed = 0;
+	c->deadline = 0;
 	c->state = VCONN_LINGER;
 	shutdown(c->fd, SHUT_RD);
 }

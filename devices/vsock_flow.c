@@ -24,9 +24,8 @@ bool vcredit_take(struct vcredit *c, uint32_t len)
 
 bool vcredit_due(const struct vcredit *c)
 {
-	uint32_t known = c->alloc - (c->got - c->told);
-
-	return c->fwd != c->told && known < c->alloc / 2;
+	/* Not alloc - (got - told): a guest may have sent more than it knew of. */
+	return c->fwd != c->told && c->got - c->told > c->alloc / 2;
 }
 
 uint32_t vcredit_peer_free(const struct vcredit *c)

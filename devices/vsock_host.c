@@ -246,13 +246,9 @@ static void fault(struct vconn *c)
 /* The client sends nothing any more. */
 static void ended(struct vconn *c)
 {
-	struct pollfd p = { .fd = c->fd };
-
 	c->eof = true;
 	c->readable = false;
-	/* Closed, or only shut down for writing? One SHUTDOWN packet is cheaper than two. */
-	if (!c->wr_shut && poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)))
-		lost(c);
+	vhost_look(c);	/* closed, or only shut for writing? One SHUTDOWN is cheaper than two */
 	if (c->state != VCONN_OPEN)
 		return;
 	vconn_shut(c, VIRTIO_VSOCK_SHUTDOWN_SEND);
@@ -391,34 +387,38 @@ static bool hung(struct vconn *c)
 	return c->hung;
 }
 
-static bool want_in(const struct vconn *c, short *events)
+/*
+ * io_uring cannot wait for a hang-up alone: once one side is shut, the poll is
+ * always ready. Such connections are looked at every tick instead.
+ */
+static bool half(const struct vconn *c)
 {
-	*events = 0;		/* hang-up and errors are always told */
-	switch (c->state) {
-	case VCONN_HELLO:
-		*events = POLLIN;
-		return true;
-	case VCONN_ASKED:
-		return true;
-	case VCONN_OPEN:
-		*events = reading(c) ? POLLIN : 0;
-		/* Both shut by ourselves: the hang-up is our own. */
-		return reading(c) || !(c->wr_shut || c->gone);
-	case VCONN_DIALING:
-	case VCONN_CLOSING:
-	case VCONN_LINGER:
-	case VCONN_RESET:
-	case VCONN_DEAD:
-		break;
-	}
-	return false;
+	return c->state == VCONN_OPEN && !reading(c) && !c->gone &&
+	       !c->wr_shut;	/* both shut by ourselves: the hang-up is our own */
+}
+
+void vhost_look(struct vconn *c)
+{
+	struct pollfd p = { .fd = c->fd };
+
+	if (half(c) && poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)))
+		lost(c);
+	if (c->state == VCONN_OPEN && !half(c))
+		c->deadline = 0;
 }
 
 void vhost_watch(struct vconn *c)
 {
-	short events;
+	bool whole = c->state == VCONN_HELLO || reading(c);
+	short events = whole ? POLLIN : 0;
 
-	if (c->hung || !want_in(c, &events))
+	if (c->hung)
+		return;
+	if (half(c)) {
+		c->deadline = vsock_now();
+		vsock_want_tick(c->s);
+	}
+	if (!whole && c->state != VCONN_ASKED)
 		return;
 	if (c->in.busy) {
 		if (c->in_events != events)
@@ -444,12 +444,10 @@ static void on_in(struct op *op, int res)
 	} else if (c->state == VCONN_HELLO) {
 		hello(c);
 	} else if (c->state == VCONN_ASKED) {
-		vconn_reset(c);		/* the client did not wait for the answer */
-	} else if (c->state == VCONN_OPEN && reading(c)) {
+		if (res & (POLLHUP | POLLERR))
+			vconn_reset(c);	/* the client did not wait for the answer */
+	} else if (reading(c)) {
 		vconn_readable(c);	/* bytes, the end, or an error: reading tells */
-	} else if (c->state == VCONN_OPEN && (res & (POLLHUP | POLLERR)) && !c->wr_shut) {
-		c->eof = true;
-		lost(c);
 	}
 	vsock_settle(s);
 }

@@ -51,6 +51,9 @@ Test(vsock_flow, the_guest_hears_of_space_only_when_it_runs_short)
 	cr_assert(!vcredit_due(&c), "nothing new to say");
 	cr_assert(vcredit_take(&c, 899));
 	cr_assert(!vcredit_due(&c), "a full buffer is no news");
+	c.fwd += 900;
+	cr_assert(vcredit_take(&c, 800), "there is room, though it was not told so");
+	cr_assert(vcredit_due(&c));
 }
 
 Test(vsock_flow, a_guest_cannot_acknowledge_what_it_was_not_sent)
