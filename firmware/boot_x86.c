@@ -43,8 +43,8 @@ static int plan_ram(struct plan *p, const struct gmem *m, const struct fw_conf *
 {
 	if (!m->n || m->r[0].base || m->r[0].len < 2 * FW_X86_HIGH_RAM ||
 	    m->r[0].len > FW_X86_HOLE || m->r[0].len % PAGE)
-		return err_say(e, -EINVAL, "guest memory has to start at 0, with 2 MiB or more in whole pages below 0x%llx",
-			       FW_X86_HOLE);
+		return err_say(e, -EINVAL, "guest memory has to start at 0, with 2 MiB or "
+			       "more in whole pages below 0x%llx", FW_X86_HOLE);
 	p->top = m->r[0].len;
 	p->usable = p->top - (c->vmgenid ? PAGE : 0);
 	return 0;
@@ -107,7 +107,7 @@ static void fill_boot_params(struct boot_params *bp, const struct plan *p, const
 
 	memset(bp, 0, sizeof(*bp));
 	if (p->img.hdr_len) {
-		/* The file's header may be longer than the one known here; the zero page has room. */
+		/* It may be longer than the one known here; the zero page has room. */
 		memcpy((uint8_t *)bp + IMAGE_X86_HDR_OFF, p->img.hdr, p->img.hdr_len);
 	} else {
 		h->boot_flag = 0xaa55;

@@ -45,8 +45,8 @@ static int check_header(const struct fw_src *s, const uint8_t *head, struct err 
 	unsigned hdr_end = OFF_MAGIC + head[OFF_JUMP];
 
 	if (version < MIN_VERSION)
-		return err_say(e, -ENOEXEC, "%s speaks boot protocol %u.%u; 2.12 is the least", s->f.name,
-			       version >> 8, version & 0xff);
+		return err_say(e, -ENOEXEC, "%s speaks boot protocol %u.%u; 2.12 is the least",
+			       s->f.name, version >> 8, version & 0xff);
 	if (!(head[OFF_LOADFLAGS] & 1))
 		return err_say(e, -ENOEXEC, "%s is a zImage (it loads below 1 MiB), not a bzImage",
 			       s->f.name);
@@ -54,7 +54,8 @@ static int check_header(const struct fw_src *s, const uint8_t *head, struct err 
 		return err_say(e, -ENOEXEC, "%s has no 64-bit entry point: a 32-bit kernel?",
 			       s->f.name);
 	if (hdr_end < HDR_END_MIN || hdr_end > HEAD_LEN)
-		return err_say(e, -ENOEXEC, "%s: the setup header ends at 0x%x", s->f.name, hdr_end);
+		return err_say(e, -ENOEXEC, "%s: the setup header ends at 0x%x", s->f.name,
+			       hdr_end);
 	return 0;
 }
 
@@ -78,7 +79,8 @@ static int choose_address(const struct fw_src *s, const uint8_t *head, uint64_t 
 		*at = up;
 		return 0;
 	}
-	return err_say(e, -EFBIG, "%s does not fit: it needs %llu MiB at 0x%llx, usable RAM ends at 0x%llx",
+	return err_say(e, -EFBIG, "%s does not fit: it needs %llu MiB at 0x%llx, usable RAM "
+		       "ends at 0x%llx",
 		       s->f.name, (unsigned long long)fw_mib(need),
 		       (unsigned long long)(head[OFF_RELOCATABLE] ? up : pref),
 		       (unsigned long long)hi);
@@ -99,13 +101,13 @@ int bzimage_load(const struct gmem *m, const struct fw_src *s, uint64_t lo, uint
 	declared = fw_le32(head + OFF_SYSSIZE) * 16ull;
 	/* syssize counts paragraphs, rounded up. */
 	if (off >= s->size || declared > s->size - off + 15)
-		return err_say(e, -ENOEXEC, "%s is truncated: it has %llu bytes, its header says %llu",
-			       s->f.name, (unsigned long long)s->size,
+		return err_say(e, -ENOEXEC, "%s is truncated: it has %llu bytes, its header says "
+			       "%llu", s->f.name, (unsigned long long)s->size,
 			       (unsigned long long)(off + declared));
 	len = s->size - off;
 	if (len <= 0x200)
-		return err_say(e, -ENOEXEC, "%s is truncated: it ends before the 64-bit entry point",
-			       s->f.name);
+		return err_say(e, -ENOEXEC, "%s is truncated: it ends before the 64-bit entry "
+			       "point", s->f.name);
 	need = fw_le32(head + OFF_INIT_SIZE);
 	if (need < len)
 		need = len;

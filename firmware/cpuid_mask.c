@@ -145,7 +145,8 @@ const struct cpuid_policy cpuid_policy_emulated = {
 	.keep = emulated_keep, .nkeep = ARRAY_LEN(emulated_keep),
 };
 
-static void add_leaf(struct cpuid_leaf *list, unsigned max, unsigned *n, uint32_t leaf, uint32_t sub)
+static void add_leaf(struct cpuid_leaf *list, unsigned max, unsigned *n, uint32_t leaf,
+		     uint32_t sub)
 {
 	for (unsigned i = 0; i < *n; i++)
 		if (list[i].leaf == leaf && list[i].sub == sub)

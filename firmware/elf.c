@@ -62,18 +62,19 @@ static int check_load(const struct fw_src *s, const Elf64_Phdr *p, uint64_t lo, 
 	unsigned long long at = p->p_paddr, len = p->p_memsz;
 
 	if (p->p_filesz > p->p_memsz)
-		return err_say(e, -ENOEXEC, "%s: ELF segment at 0x%llx is larger in the file than in memory",
-			       name, at);
+		return err_say(e, -ENOEXEC, "%s: ELF segment at 0x%llx is larger in the file than "
+			       "in memory", name, at);
 	if (p->p_offset > s->size || p->p_filesz > s->size - p->p_offset)
-		return err_say(e, -ENOEXEC, "%s is truncated: ELF segment at 0x%llx ends behind the file",
-			       name, at);
+		return err_say(e, -ENOEXEC, "%s is truncated: ELF segment at 0x%llx ends behind "
+			       "the file", name, at);
 	if (at < lo)
-		return err_say(e, -ENOEXEC, "%s: ELF segment at 0x%llx overlaps the boot data below 0x%llx",
-			       name, at, (unsigned long long)lo);
+		return err_say(e, -ENOEXEC, "%s: ELF segment at 0x%llx overlaps the boot data "
+			       "below 0x%llx", name, at, (unsigned long long)lo);
 	if (at >= hi || len > hi - at)
 		return err_say(e, -EFBIG,
-			       "%s does not fit: ELF segment of %llu MiB at 0x%llx, usable RAM ends at 0x%llx",
-			       name, (unsigned long long)fw_mib(len), at, (unsigned long long)hi);
+			       "%s does not fit: ELF segment of %llu MiB at 0x%llx, usable RAM "
+			       "ends at 0x%llx", name, (unsigned long long)fw_mib(len), at,
+			       (unsigned long long)hi);
 	return 0;
 }
 

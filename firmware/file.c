@@ -30,9 +30,9 @@ int fw_src_read(const struct fw_src *s, uint64_t off, void *dst, uint64_t len, s
 	uint8_t *p = dst;
 
 	if (off > s->size || len > s->size - off)
-		return err_say(e, -ENOEXEC, "%s is truncated: it has %llu bytes, %llu at %llu are missing",
-			       s->f.name, (unsigned long long)s->size, (unsigned long long)len,
-			       (unsigned long long)off);
+		return err_say(e, -ENOEXEC, "%s is truncated: it has %llu bytes, %llu at %llu are "
+			       "missing", s->f.name, (unsigned long long)s->size,
+			       (unsigned long long)len, (unsigned long long)off);
 	while (len) {
 		ssize_t n = pread(s->f.fd, p, len, (off_t)off);
 

@@ -42,14 +42,14 @@ int image_arm64_load(const struct gmem *m, const struct fw_src *s, uint64_t lo, 
 	if (fw_le64(head + OFF_FLAGS) & FLAG_BE)
 		return err_say(e, -ENOEXEC, "%s is a big-endian arm64 kernel", s->f.name);
 	if (!size)
-		return err_say(e, -ENOEXEC, "%s does not say how much memory it needs: older than Linux 3.17",
-			       s->f.name);
+		return err_say(e, -ENOEXEC, "%s does not say how much memory it needs: older than "
+			       "Linux 3.17", s->f.name);
 	if (text >= BASE_ALIGN || text & 0xfff)
 		return err_say(e, -ENOEXEC, "%s: text_offset 0x%llx is not a page within 2 MiB",
 			       s->f.name, (unsigned long long)text);
 	if (text > hi - base || need > hi - base - text)
-		return err_say(e, -EFBIG, "%s does not fit: it needs %llu MiB at 0x%llx, usable RAM ends at 0x%llx",
-			       s->f.name, (unsigned long long)fw_mib(need),
+		return err_say(e, -EFBIG, "%s does not fit: it needs %llu MiB at 0x%llx, usable "
+			       "RAM ends at 0x%llx", s->f.name, (unsigned long long)fw_mib(need),
 			       (unsigned long long)(base + text), (unsigned long long)hi);
 	rc = fw_src_load(s, 0, m, GPA(base + text), s->size, e);
 	if (rc)

@@ -24,7 +24,8 @@ int initrd_load(const struct gmem *m, const struct fw_file *f, const struct imag
 	need = s.size + (-s.size & (PAGE - 1));		/* the size was an off_t: cannot wrap */
 	if (need > room)
 		return err_say(e, -EFBIG,
-			       "initrd %s does not fit: it needs %llu MiB, the guest has %llu and the kernel leaves %llu of them",
+			       "initrd %s does not fit: it needs %llu MiB, the guest has %llu "
+			       "and the kernel leaves %llu of them",
 			       f->name, (unsigned long long)fw_mib(s.size),
 			       (unsigned long long)(m->r[0].len >> 20),
 			       (unsigned long long)(room >> 20));

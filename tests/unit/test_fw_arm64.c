@@ -110,7 +110,8 @@ Test(fw_arm64, refusals)
 	static const struct { unsigned off; uint64_t v; int code; const char *why; } bad[] = {
 		{ 24, 0xb, -ENOEXEC, "big-endian" },
 		{ 16, 0, -ENOEXEC, "older than Linux 3.17" },
-		{ 16, RAM_LEN, -EFBIG, "needs 64 MiB at 0x40000000, usable RAM ends at 0x43fe0000" },
+		{ 16, RAM_LEN, -EFBIG,
+		  "needs 64 MiB at 0x40000000, usable RAM ends at 0x43fe0000" },
 		{ 16, ~0ull, -EFBIG, "does not fit" },
 		{ 8, 0x200000, -ENOEXEC, "text_offset 0x200000" },
 		{ 8, ~0xfffull, -ENOEXEC, "text_offset" },

@@ -238,7 +238,8 @@ Test(fw_cpuid, leaves_above_the_highest_do_not_count)
 		{ .leaf = 7, .eax = 1, .ebx = ~0u }, { .leaf = 7, .sub = 1, .eax = ~0u },
 		{ .leaf = 0x80000008, .ebx = ~0u },
 	};
-	struct cpuid_leaf sub[] = { MAXIMA, { .leaf = 7, .eax = 0 }, { .leaf = 7, .sub = 1, .eax = ~0u } };
+	struct cpuid_leaf sub[] = { MAXIMA, { .leaf = 7, .eax = 0 },
+				    { .leaf = 7, .sub = 1, .eax = ~0u } };
 	char buf[1024];
 
 	cr_assert_eq(build(v, ARRAY_LEN(v), v, 0, NULL, 1000, buf), 0);

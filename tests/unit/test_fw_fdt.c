@@ -156,7 +156,8 @@ Test(fw_fdt, arm64_platform)
 	is_str("/chosen", "bootargs", "a=b c");
 	IS("/chosen", "linux,initrd-start", 0, 0x43000000);
 	IS("/chosen", "linux,initrd-end", 0, 0x43001234);
-	cr_expect_eq(memcmp(fdt_getprop(tree, node("/chosen"), "rng-seed", &len), conf.rng_seed, 32), 0);
+	cr_expect_eq(memcmp(fdt_getprop(tree, node("/chosen"), "rng-seed", &len), conf.rng_seed,
+			    32), 0);
 	cr_expect_eq(len, 32);
 	is_str("/interrupt-controller@8000000", "compatible", "arm,gic-v3");
 	IS("/interrupt-controller@8000000", "reg", 0, 0x08000000, 0, 0x10000,
