@@ -201,6 +201,7 @@ void conn_job_start(struct conn *c, const struct proto_hdr *h, const struct job_
 	c->ops = ops;
 	c->job = job;
 	c->tag = h->tag;
+	c->request = h->type;
 	c->in_credit = PROTO_STDIN_WINDOW;
 	c->in_owed = 0;
 	c->eof_seen = false;

@@ -41,7 +41,7 @@ struct conn {
 	struct timer timer;		/* bounds the time to say HELLO, and to close */
 	const struct job_ops *ops;
 	void *job;
-	uint16_t tag;			/* of the job's request */
+	uint16_t tag, request;		/* of the job's request: its tag and type */
 	bool hello, closing, shut, dead, hup, rx_ready, tx_blocked, eof_seen;
 	uint8_t hdr[PROTO_HDR_LEN];
 	uint32_t hdr_len;

@@ -215,9 +215,25 @@ static void out_close(struct exec_out *o)
 		in_close(o->x);
 	evloop_del(&o->w);
 	o->ready = false;
-	if (!o->ended && o->x->c && o->x->pid)
+	if (!o->ended && o->x->c && o->x->pid && !o->x->helper)
 		conn_send_empty(o->x->c, PROTO_EOF, (uint16_t)(1 + (o - o->x->out)));
 	o->ended = true;
+}
+
+/* The sentence that a helper writes when it fails. */
+static bool is_report(const struct exec_out *o)
+{
+	return o->x->helper && o == &o->x->out[1];
+}
+
+static void keep_report(struct exec *x, const uint8_t *p, size_t n)
+{
+	size_t at = strnlen(x->res.msg, sizeof(x->res.msg) - 1);
+
+	if (n > sizeof(x->res.msg) - 1 - at)
+		n = sizeof(x->res.msg) - 1 - at;
+	memcpy(x->res.msg + at, p, n);
+	x->res.msg[at + n] = 0;
 }
 
 /* How much may be read now; *drop when it is not for the client. */
@@ -226,7 +242,7 @@ static size_t out_room(const struct exec_out *o, bool *drop)
 	const struct exec *x = o->x;
 	uint64_t n = PROTO_PAYLOAD_MAX;
 
-	*drop = !x->c || o->ended || !o->left;
+	*drop = !x->c || o->ended || !o->left || is_report(o);
 	if (!*drop) {
 		uint32_t credit = x->c->out_credit[1 + (o - x->out)];
 
@@ -247,7 +263,9 @@ static void out_took(struct exec_out *o, size_t n, bool drop)
 		o->bytes += n;
 	if (!x->pid && !o->ended)
 		o->drain -= n;
-	if (!drop) {
+	if (is_report(o)) {
+		keep_report(x, conn_scratch(), n);
+	} else if (!drop) {
 		o->left -= n;
 		conn_send_data(x->c, (unsigned int)(1 + (o - x->out)), n);
 	} else if (!o->ended) {
@@ -380,6 +398,19 @@ void exec_send_exit(struct conn *c, uint16_t tag, const struct proto_exit *res)
 	conn_send_msg(c, w);
 }
 
+/* A helper's end in terms of its request. */
+static void answer(struct exec *x)
+{
+	const struct proto_hdr about = { .tag = x->c->tag, .type = x->c->request };
+
+	if (x->res.signal)
+		conn_error(x->c, &about, EIO, "the agent's file helper was killed");
+	else if (x->res.code)
+		conn_error(x->c, &about, x->res.code, x->res.msg);
+	else
+		conn_send_empty(x->c, PROTO_DONE, about.tag);
+}
+
 /* EXIT, when all that has to come before it has. */
 static void finish(struct exec *x)
 {
@@ -394,7 +425,10 @@ static void finish(struct exec *x)
 	x->res.result |= lives ? PROTO_R_LEFT_RUNNING : 0;
 	x->res.out_bytes = x->out[0].bytes;
 	x->res.err_bytes = x->out[1].bytes;
-	exec_send_exit(c, c->tag, &x->res);
+	if (x->helper)
+		answer(x);
+	else
+		exec_send_exit(c, c->tag, &x->res);
 	conn_job_end(c);
 	x->c = NULL;
 	evloop_timer_stop(&x->timer);

@@ -44,6 +44,7 @@ struct exec {
 	pid_t pid;		/* also its session and process group; 0 when it has ended */
 	pid_t sid;
 	uint64_t flags;
+	bool helper;		/* a part of the agent: ends in DONE or ERROR, not EXIT */
 	bool cgroup;		/* it has a cgroup of its own that still exists */
 	bool killed;		/* the tree was killed: EXIT waits until it is gone */
 	bool patience_ended;
@@ -55,10 +56,19 @@ struct exec {
 	struct proto_exit res;
 };
 
-/* Set up once: the features from cgroup_setup(). */
-void exec_init(uint64_t features);
+/*
+ * Set up once: the features from cgroup_setup(), and the agent's own program, which is
+ * run again for slow file requests.
+ */
+void exec_init(uint64_t features, const char *self);
 /* Serve an EXEC message. Answers with STARTED, EXIT (not started) or ERROR. */
 void exec_request(struct conn *c, const struct proto_hdr *h, const uint8_t *payload);
+/*
+ * Run the agent's program with these arguments (argv[0] is filled in) to serve the
+ * request h: stream 0 is its stdin if `input`, its stdout is stream 1. It exits with 0,
+ * or with an errno value and a sentence on stderr; the client gets DONE or ERROR.
+ */
+void exec_helper(struct conn *c, const struct proto_hdr *h, const char **argv, bool input);
 /* A child of the agent was reaped. */
 void exec_reaped(pid_t pid, int status, const struct rusage *ru);
 /* After reaping: look whether killed or left trees are gone. */

@@ -48,11 +48,13 @@ struct start {
 };
 
 static uint64_t features;
+static const char *self_path;
 static int null_fd = -1;
 
-void exec_init(uint64_t f)
+void exec_init(uint64_t f, const char *self)
 {
 	features = f;
+	self_path = self;
 	null_fd = -1;
 }
 
@@ -270,6 +272,8 @@ static int launch(struct start *s, struct exec *x)
 	memcpy(&sp.argv, &s->argv, sizeof(sp.argv));
 	memcpy(&sp.envp, &s->envp, sizeof(sp.envp));
 	pid = spawn(&sp, &stage);
+	if (pid < 0 && stage == SPAWN_EXEC && x->helper)
+		return fail(s, -pid, "run the agent's program: %s", strerror(-pid));
 	if (pid < 0 && stage == SPAWN_EXEC) {
 		not_started(s, -pid);
 		return 1;
@@ -308,28 +312,24 @@ static int make_cgroup(struct start *s, struct exec *x)
 	return 0;
 }
 
-static int start(struct start *s, const uint8_t *payload)
+/* With the request decoded and argv and envp made: make it run. */
+static int start(struct start *s, bool helper)
 {
-	struct exec *x;
-	const char *why;
+	struct exec *x = exec_new(s->c, s->h);
 	int rc;
 
-	if (proto_exec_read(payload, s->h->len, &s->req, &why) < 0)
-		return fail(s, EINVAL, "EXEC: %s", why);
-	if ((rc = check_limits(s)) < 0 || (rc = find_user(s)) < 0 ||
-	    (rc = make_vectors(s, payload)) < 0)
-		return rc;
-	x = exec_new(s->c, s->h);
 	if (!x)
 		return fail(s, EAGAIN, "too many commands run in this sandbox");
 	x->flags = s->req.flags;
+	x->helper = helper;
 	rc = s->req.flags & PROTO_EXEC_TTY ? open_pty(s) : open_pipes(s);
 	if (rc == 0)
 		rc = make_cgroup(s, x);
 	if (rc == 0)
 		rc = launch(s, x);
 	if (rc == 0) {
-		send_started(x, s->h->tag);
+		if (!helper)
+			send_started(x, s->h->tag);
 		exec_launched(x, s->ours, s->req.timeout_ns, s->req.max_output);
 		for (int i = 0; i < 3; i++)
 			s->ours[i] = -1;
@@ -341,19 +341,52 @@ static int start(struct start *s, const uint8_t *payload)
 	return rc < 0 ? rc : 0;
 }
 
+static void init(struct start *s, struct conn *c, const struct proto_hdr *h)
+{
+	memset(s, 0, sizeof(*s));
+	s->c = c;
+	s->h = h;
+	s->cgroup_fd = -1;
+	for (int i = 0; i < 3; i++)
+		s->ours[i] = s->theirs[i] = -1;
+}
+
+static void finish(struct start *s, int rc)
+{
+	if (rc < 0)
+		conn_error(s->c, s->h, -rc, s->why);
+	close_theirs(s);
+	for (int i = 0; i < 3; i++)
+		close_fd(&s->ours[i]);
+	close_fd(&s->cgroup_fd);
+}
+
 void exec_request(struct conn *c, const struct proto_hdr *h, const uint8_t *payload)
 {
-	struct start s = {
-		.c = c, .h = h, .cgroup_fd = -1,
-		.ours = { -1, -1, -1 }, .theirs = { -1, -1, -1 },
-	};
-	int rc = start(&s, payload);
+	struct start s;
+	const char *why;
+	int rc;
 
-	if (rc < 0)
-		conn_error(c, h, -rc, s.why);
-	close_theirs(&s);
-	for (int i = 0; i < 3; i++)
-		close_fd(&s.ours[i]);
-	close_fd(&s.cgroup_fd);
+	init(&s, c, h);
+	if (proto_exec_read(payload, h->len, &s.req, &why) < 0)
+		rc = fail(&s, EINVAL, "EXEC: %s", why);
+	else if ((rc = check_limits(&s)) == 0 && (rc = find_user(&s)) == 0 &&
+		 (rc = make_vectors(&s, payload)) == 0)
+		rc = start(&s, false);
+	finish(&s, rc);
 	free(s.argv);
+}
+
+void exec_helper(struct conn *c, const struct proto_hdr *h, const char **argv, bool input)
+{
+	const char *envp[] = { NULL };
+	struct start s;
+
+	init(&s, c, h);
+	argv[0] = self_path;
+	s.argv = argv;
+	s.envp = envp;
+	s.req.flags = PROTO_EXEC_KILL_TREE | (input ? PROTO_EXEC_STDIN : 0);
+	s.req.max_output = UINT64_MAX;
+	finish(&s, start(&s, true));
 }

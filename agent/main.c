@@ -19,6 +19,7 @@
 
 #include "agent/boot.h"
 #include "agent/control.h"
+#include "agent/helper.h"
 #include "agent/server.h"
 
 static int usage(void)
@@ -33,6 +34,7 @@ static int run_guest(void)
 	struct server_conf conf = {
 		.cgroup = "/sys/fs/cgroup",
 		.stream = getenv("agent_stream"),
+		.self = "/proc/self/exe",
 		.init = true,
 	};
 	const char *what;
@@ -47,12 +49,18 @@ static int run_guest(void)
 
 int main(int argc, char **argv)
 {
-	struct server_conf conf = { 0 };
+	struct server_conf conf = { .self = "/proc/self/exe" };
 	const char *what;
 	int rc;
 
 	if (getpid() == 1)
 		return run_guest();
+	if (argc == 4 && strcmp(argv[1], "--helper-remove") == 0)
+		return helper_remove(argv[2], strtoul(argv[3], NULL, 10));
+	if (argc == 4 && strcmp(argv[1], "--helper-pack") == 0)
+		return helper_pack(argv[2], strtoul(argv[3], NULL, 10));
+	if (argc == 4 && strcmp(argv[1], "--helper-unpack") == 0)
+		return helper_unpack(argv[2], strtoul(argv[3], NULL, 10));
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], "--listen-unix") == 0)
 			conf.unix_path = argv[i + 1];

@@ -31,6 +31,7 @@
 #include "agent/cgroup.h"
 #include "agent/control.h"
 #include "agent/exec.h"
+#include "agent/files.h"
 #include "agent/server.h"
 
 #define READY_TRIES  25
@@ -50,6 +51,11 @@ static bool request(struct conn *c, const struct proto_hdr *h, const uint8_t *pa
 	switch (h->type) {
 	case PROTO_EXEC:
 		exec_request(c, h, payload);
+		return true;
+	case PROTO_PUT: case PROTO_GET: case PROTO_LIST: case PROTO_STAT:
+	case PROTO_MKDIR: case PROTO_REMOVE: case PROTO_RENAME:
+	case PROTO_TAR_IN: case PROTO_TAR_OUT:
+		files_request(c, h, payload);
 		return true;
 	case PROTO_RESUME: case PROTO_POWEROFF: case PROTO_REBOOT:
 		control_request(c, h, payload);
@@ -215,8 +221,9 @@ static int watch_signals(void)
 	sigset_t set;
 	int fd;
 
+	/* Blocked, not ignored: what is ignored here would be ignored in commands too. */
 	sigfillset(&set);
-	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0)
+	if (sigprocmask(SIG_SETMASK, &set, NULL) < 0 || signal(SIGPIPE, SIG_DFL) == SIG_ERR)
 		return -errno;
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
@@ -259,8 +266,8 @@ int server_run(const struct server_conf *conf, const char **what)
 		return rc;
 	if (!conf->init)
 		(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	features = cgroup_setup(conf->cgroup);
-	exec_init(features);
+	features = cgroup_setup(conf->cgroup) | PROTO_F_FILES | PROTO_F_TAR;
+	exec_init(features, conf->self);
 	control_init(conf->init);
 	*what = "listening socket";
 	fd = conf->unix_path ? listen_unix(conf->unix_path) : listen_vsock();

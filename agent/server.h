@@ -10,6 +10,7 @@ struct server_conf {
 	const char *unix_path;	/* listen on this Unix socket; NULL: on vsock */
 	const char *stream;	/* also serve one connection on this character device; or NULL */
 	const char *cgroup;	/* cgroup v2 folder; NULL: none */
+	const char *self;	/* the agent's program, for helpers */
 	bool init;		/* PID 1 of a guest */
 };
 

@@ -30,9 +30,9 @@ enum spawn_stage {
 
 /*
  * The process id, or -errno with the step that failed in *stage (a child that
- * failed has been reaped). The child leads a session of its own and has every
- * signal at its default and none blocked. All signals must be blocked in the caller,
- * which has no handlers.
+ * failed has been reaped). The child leads a session of its own and has no signal
+ * blocked; it inherits what the caller ignores. All signals must be blocked in the
+ * caller, which has no handlers.
  */
 pid_t spawn(const struct spawn *s, enum spawn_stage *stage);
 #endif
