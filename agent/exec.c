@@ -273,6 +273,15 @@ static void out_took(struct exec_out *o, size_t n, bool drop)
 	}
 }
 
+/*
+ * Nobody has the terminal open. That is not its end: the command may open it again, and
+ * closing our side would hang up on a command that is just about to exit.
+ */
+static bool tty_at_rest(const struct exec_out *o)
+{
+	return (o->x->flags & PROTO_EXEC_TTY) && o->x->pid && o->x->c;
+}
+
 static void out_pump(struct exec_out *o)
 {
 	for (int turn = 0; turn < READ_TURNS && o->ready; turn++) {
@@ -285,7 +294,7 @@ static void out_pump(struct exec_out *o)
 		k = read(o->w.fd, conn_scratch(), n);
 		if (k < 0 && errno == EINTR)
 			continue;
-		if (k < 0 && errno == EAGAIN) {
+		if (k < 0 && (errno == EAGAIN || tty_at_rest(o))) {
 			o->ready = false;
 		} else if (k <= 0) {
 			out_close(o);

@@ -156,7 +156,7 @@ Test(agent_session, terminal_without_input_ends)
 
 	live_exec(&r, argv, "line\n", 5);
 	cr_assert_eq(r.rc, 0, "%s", r.e.msg);
-	cr_expect_eq(r.res.code, 0);
+	cr_expect_eq(r.res.code, 0, "code %d, signal %d", r.res.code, r.res.signal);
 	cr_expect_str_eq(r.out, "line\r\nline\r\n");
 	live_free(&r);
 }
