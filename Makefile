@@ -40,8 +40,8 @@ $(O)/config.h: $(CONFIG) FORCE
 
 # ---- what is built -------------------------------------------------------------------------
 # The host's library: everything but main(); a program links what it uses of it.
-obj-y := $(addprefix vmm/,base.o log.o gmem.o loop.o bus.o virtq.o virtio.o virtio_mmio.o \
-	conf.o kvm.o vcpu.o board.o blob.o state_x86.o entry_x86.o emul_x86.o) devices/registry.o
+obj-y := $(addprefix vmm/,base.o log.o gmem.o loop.o bus.o virtq.o virtio.o virtio_mmio.o virtio_state.o \
+	conf.o kvm.o vcpu.o board.o blob.o state_x86.o control.o entry_x86.o emul_x86.o) devices/registry.o
 obj-$(CONFIG_VIRTIO_CONSOLE) += devices/console.o
 obj-$(CONFIG_VIRTIO_RNG) += devices/rng.o
 obj-$(CONFIG_VIRTIO_VSOCK) += $(addprefix devices/,vsock.o vsock_conn.o vsock_flow.o vsock_host.o)
@@ -49,7 +49,7 @@ obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))
 obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
-sandbox-vmm-src := vmm/main.c vmm/vm.c
+sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c
 sandbox-src     :=
 guestctl-src    :=
 LIBS_HOST       := -luring -lfdt

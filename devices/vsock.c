@@ -358,6 +358,12 @@ bool vsock_transport_reset(struct virtio_dev *d)
 	return told;
 }
 
+/* The guest's connections led to another process. */
+static void vsock_restored(struct virtio_dev *d)
+{
+	(void)vsock_transport_reset(d);
+}
+
 static int vsock_open(struct virtio_dev *d, const struct conf_dev *c, struct err *e)
 {
 	struct vsock *s = container_of(d, struct vsock, v);
@@ -417,6 +423,7 @@ const struct virtio_ops vsock_ops = {
 	.name = "vsock", .id = VIRTIO_ID_VSOCK, .nqueues = 3, .qsize = VIRTQ_MAX,
 	.size = sizeof(struct vsock),
 	.cfg_off = offsetof(struct vsock, cfg), .cfg_len = sizeof(struct virtio_vsock_config),
-	.open = vsock_open, .start = vsock_start, .kick = vsock_kick, .stop = vsock_stop,
+	.open = vsock_open, .start = vsock_start, .restored = vsock_restored,
+	.kick = vsock_kick, .stop = vsock_stop,
 	.close = vsock_close,
 };

@@ -82,6 +82,13 @@ static int parse_initrd(struct parse *p, const char *s, struct err *e)
 	return 0;
 }
 
+static int parse_restore(struct parse *p, const char *s, struct err *e)
+{
+	(void)e;
+	p->c->restore = s;
+	return 0;
+}
+
 static int parse_append(struct parse *p, const char *s, struct err *e)
 {
 	(void)e;
@@ -125,6 +132,11 @@ static int parse_status_fd(struct parse *p, const char *s, struct err *e)
 	return parse_fd(s, &p->c->status_fd, e);
 }
 
+static int parse_control_fd(struct parse *p, const char *s, struct err *e)
+{
+	return parse_fd(s, &p->c->control_fd, e);
+}
+
 static int parse_parent_fd(struct parse *p, const char *s, struct err *e)
 {
 	return parse_fd(s, &p->c->parent_fd, e);
@@ -153,7 +165,8 @@ static const struct option {
 	const char *name, *arg, *help;
 	int (*parse)(struct parse *p, const char *s, struct err *e);
 } options[] = {
-	{ "kernel", "FILE", "bzImage or ELF vmlinux (required)", parse_kernel },
+	{ "kernel", "FILE", "bzImage or ELF vmlinux", parse_kernel },
+	{ "restore", "DIR", "go on from a snapshot instead of a kernel", parse_restore },
 	{ "initrd", "FILE", "initial RAM file system", parse_initrd },
 	{ "append", "TEXT", "added to the kernel's command line", parse_append },
 	{ "memory", "SIZE", "guest memory, such as 512M (default 128M)", parse_memory },
@@ -162,6 +175,7 @@ static const struct option {
 	{ "cid", "N", "the guest's context id (default 3)", parse_cid },
 	{ "console", NULL, "copy the guest's console to stderr", parse_console },
 	{ "status-fd", "FD", "write life-cycle lines to FD", parse_status_fd },
+	{ "control-fd", "FD", "take requests from this SOCK_SEQPACKET socket", parse_control_fd },
 	{ "parent-fd", "FD", "end when the process behind this pidfd does", parse_parent_fd },
 	{ "boot-timeout", "S", "seconds to a sign of life on the socket; 0: no limit",
 	  parse_boot_timeout },
@@ -172,7 +186,7 @@ static const struct option {
 
 static void print_help(void)
 {
-	puts("usage: sandbox-vmm --kernel FILE [OPTION...]\n"
+	puts("usage: sandbox-vmm {--kernel FILE | --restore DIR} [OPTION...]\n"
 	     "Start a microVM on /dev/kvm and run it to its end.\n");
 	for (size_t i = 0; i < ARRAY_LEN(options); i++) {
 		const struct option *o = &options[i];
@@ -241,8 +255,8 @@ int conf_parse(struct conf *c, int argc, char **argv, struct err *e)
 {
 	struct parse p = { .c = c, .cid = 3 };
 
-	*c = (struct conf){ .mem = 128ull << 20, .cpus = 1, .status_fd = -1, .parent_fd = -1,
-			    .cmdline = "" };
+	*c = (struct conf){ .mem = 128ull << 20, .cpus = 1, .status_fd = -1, .control_fd = -1,
+			    .parent_fd = -1, .cmdline = "" };
 	for (int i = 1; i < argc;) {
 		const struct option *o = NULL;
 		int n = parse_one(&p, argv + i, &o, e);
@@ -258,8 +272,11 @@ int conf_parse(struct conf *c, int argc, char **argv, struct err *e)
 		}
 		i += n;
 	}
-	if (!c->kernel)
-		return err_say(e, -EINVAL, "--kernel FILE is missing; see --help");
+	if (!c->kernel && !c->restore)
+		return err_say(e, -EINVAL, "--kernel FILE or --restore DIR is missing; see --help");
+	if (c->restore && (c->kernel || c->initrd || *c->cmdline))
+		return err_say(e, -EINVAL, "--restore brings its own kernel; leave out --kernel, "
+			       "--initrd and --append");
 	fill_slots(&p);
 	return 0;
 }

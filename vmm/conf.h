@@ -22,12 +22,14 @@ struct conf_dev {
 };
 
 struct conf {
-	const char *kernel, *initrd;	/* initrd may be NULL */
+	const char *kernel, *initrd;	/* initrd may be NULL; kernel is, with restore */
+	const char *restore;		/* snapshot folder to go on from, or NULL */
 	const char *cmdline;		/* added at the end of the built-in command line */
 	uint64_t mem;			/* bytes, a multiple of 2 MiB */
 	unsigned cpus;
 	bool console;			/* copy the guest's console to stderr */
 	int status_fd;			/* life-cycle lines; -1: none */
+	int control_fd;			/* requests (control.h); -1: none */
 	int parent_fd;			/* end when this pidfd does; -1: none */
 	uint64_t boot_timeout_ns;	/* without a ready guest by then: "hang"; 0: never */
 	struct conf_dev slot[CONF_SLOTS_MAX];

@@ -161,6 +161,28 @@ static int exit_status(enum vm_end end)
 	return 1;
 }
 
+/* The machine, ready for its first or next instruction. */
+static int build(struct conf *c, struct err *e)
+{
+	struct snapshot snap;
+	int rc;
+
+	if (!c->restore) {
+		rc = vm_open(&vm, c, NULL, e);
+		return rc ? rc : prepare(c, e);
+	}
+	rc = snapshot_open(&snap, c->restore, e);
+	if (rc)
+		return rc;
+	rc = snapshot_shape(&snap, c, e);
+	if (!rc)
+		rc = vm_open(&vm, c, &snap, e);
+	if (rc)
+		err_wrap(e, "snapshot %s", c->restore);
+	snapshot_close(&snap);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	struct err e = { 0 };
@@ -176,9 +198,7 @@ int main(int argc, char **argv)
 	}
 	if (conf.console)
 		log_console_tee(STDERR_FILENO);
-	rc = vm_open(&vm, &conf, &e);
-	if (!rc)
-		rc = prepare(&conf, &e);
+	rc = build(&conf, &e);
 	if (rc) {
 		log_say(LOG_LEVEL_ERROR, "%s", e.msg);
 		status(&conf, "end error %s", e.msg);

@@ -6,6 +6,8 @@
  * else is one section per ioctl, in table order.
  */
 #include <cpuid.h>
+#include <fcntl.h>
+#include <x86intrin.h>
 #include "vmm/state_x86.h"
 
 #define TAG_HOST	BLOB_TAG('H', 'O', 'S', 'T')
@@ -23,11 +25,28 @@
 #define TAG_CLOCK	BLOB_TAG('C', 'L', 'C', 'K')
 
 #define MSR_TSC_DEADLINE 0x6e0u
+#define MSR_TSC		0x10u
+#define RAW_TSC_SLACK	(1ull << 28)	/* cycles between two readings; a tenth of a second */
 #define IRQCHIPS	3u
 
 struct msr_buffer { uint32_t nmsrs, pad; struct kvm_msr_entry entry[KVM_MSRS_MAX]; };
 
 /* ---- MSRs ---- */
+
+/*
+ * True if the guest reads the host's own TSC, as it does where guest user code
+ * runs without hardware virtualization: writing the MSR would then move only what
+ * the emulated kernel sees. A virtual TSC starts at 0 with the machine.
+ */
+static bool raw_tsc(const struct vcpu *v)
+{
+	struct { uint32_t nmsrs, pad; struct kvm_msr_entry entry; } one = {
+		.nmsrs = 1, .entry = { .index = MSR_TSC } };
+	uint64_t host = __rdtsc();
+
+	return kvm_get_msrs(v->fd, (struct kvm_msrs *)&one) == 1 &&
+	       one.entry.data - host < RAW_TSC_SLACK;
+}
 
 /* Every register of KVM's list that can be read; one that cannot is skipped. */
 static int read_msrs(const struct vcpu *v, struct msr_buffer *out, struct err *e)
@@ -52,9 +71,12 @@ static int write_msrs(const struct vcpu *v, const struct kvm_msr_entry *list, si
 		      bool deadline, struct err *e)
 {
 	struct { uint32_t nmsrs, pad; struct kvm_msr_entry entry; } one = { .nmsrs = 1 };
+	bool raw = raw_tsc(v);
 
 	for (size_t i = 0; i < n; i++) {
 		if ((list[i].index == MSR_TSC_DEADLINE) != deadline)
+			continue;
+		if (raw && list[i].index == MSR_TSC)
 			continue;
 		one.entry = list[i];
 		if (kvm_set_msrs(v->fd, (struct kvm_msrs *)&one) != 1 && one.entry.data)
@@ -263,16 +285,30 @@ int state_load_board(const struct kvm *k, const struct blob *b, struct err *e)
 
 /* ---- the host ---- */
 
-struct host { uint32_t vendor[3], signature, xsave_len, cpuid_crc; };
+struct host {
+	uint32_t vendor[3], signature, xsave_len, cpuid_crc, raw_tsc;
+	char boot[40];			/* with raw_tsc: the kernel's boot id */
+};
 
-static struct host host_now(const struct kvm *k, const struct kvm_cpuid_table *c)
+static int boot_id(char *out, size_t len, struct err *e)
+{
+	static const char path[] = "/proc/sys/kernel/random/boot_id";
+	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, out, len - 1);
+
+	return n < 0 ? err_set(e, -errno, "read %s", path) : 0;
+}
+
+static int host_now(const struct vcpu *v, const struct kvm_cpuid_table *c, struct host *h,
+		    struct err *e)
 {
 	struct kvm_cpuid_entry2 list[KVM_CPUID_MAX];
-	struct host h = { .xsave_len = (uint32_t)k->xsave_len };
 	uint32_t a, d;
 
-	__cpuid(0, a, h.vendor[0], h.vendor[2], h.vendor[1]);
-	__cpuid(1, h.signature, a, a, d);
+	memset(h, 0, sizeof(*h));
+	h->xsave_len = (uint32_t)v->env->kvm->xsave_len;
+	__cpuid(0, a, h->vendor[0], h->vendor[2], h->vendor[1]);
+	__cpuid(1, h->signature, a, a, d);
 	/* Which CPU answered is no feature: leave the APIC ids out. */
 	memcpy(list, c->entry, c->nent * sizeof(list[0]));
 	for (uint32_t i = 0; i < c->nent; i++) {
@@ -283,33 +319,42 @@ static struct host host_now(const struct kvm *k, const struct kvm_cpuid_table *c
 		if (list[i].function == 0x8000001e)
 			list[i].eax = list[i].ebx = list[i].ecx = 0;
 	}
-	h.cpuid_crc = blob_crc(list, c->nent * sizeof(list[0]));
-	return h;
+	h->cpuid_crc = blob_crc(list, c->nent * sizeof(list[0]));
+	h->raw_tsc = raw_tsc(v);
+	return h->raw_tsc ? boot_id(h->boot, sizeof(h->boot), e) : 0;
 }
 
-void state_save_host(const struct kvm *k, const struct kvm_cpuid_table *c, struct blob *b)
+int state_save_host(const struct vcpu *v, const struct kvm_cpuid_table *c, struct blob *b,
+		    struct err *e)
 {
-	struct host h = host_now(k, c);
+	struct host h;
+	int rc = host_now(v, c, &h, e);
 
-	blob_put(b, TAG_HOST, 0, &h, sizeof(h));
+	if (!rc)
+		blob_put(b, TAG_HOST, 0, &h, sizeof(h));
+	return rc;
 }
 
-int state_check_host(const struct kvm *k, const struct kvm_cpuid_table *c, const struct blob *b,
+int state_check_host(const struct vcpu *v, const struct kvm_cpuid_table *c, const struct blob *b,
 		     struct err *e)
 {
-	struct host h, now = host_now(k, c);
+	struct host h, now;
 	int rc = blob_get(b, TAG_HOST, 0, &h, sizeof(h), e);
 
+	if (!rc)
+		rc = host_now(v, c, &now, e);
 	if (rc)
 		return rc;
 	if (memcmp(h.vendor, now.vendor, sizeof(h.vendor)) || h.signature != now.signature)
-		return err_say(e, -EXDEV, "the state is from another processor (%.4s%.4s%.4s %#x, "
-			       "here %.4s%.4s%.4s %#x); make it again here",
-			       (char *)&h.vendor[0], (char *)&h.vendor[1], (char *)&h.vendor[2],
-			       h.signature, (char *)&now.vendor[0], (char *)&now.vendor[1],
-			       (char *)&now.vendor[2], now.signature);
-	if (h.xsave_len != now.xsave_len || h.cpuid_crc != now.cpuid_crc)
-		return err_say(e, -EXDEV, "the state is from a KVM with other features than this "
-			       "one; make it again here");
+		return err_say(e, -EXDEV, "it is from another processor (%.12s %#x, here %.12s %#x); "
+			       "make it again here", (const char *)h.vendor, h.signature,
+			       (const char *)now.vendor, now.signature);
+	if (h.xsave_len != now.xsave_len || h.cpuid_crc != now.cpuid_crc ||
+	    h.raw_tsc != now.raw_tsc)
+		return err_say(e, -EXDEV, "it is from a KVM with other features than this one; make "
+			       "it again here");
+	if (memcmp(h.boot, now.boot, sizeof(h.boot)))
+		return err_say(e, -EXDEV, "it is from before this host was started, and this KVM "
+			       "gives guests the host's own time-stamp counter; make it again");
 	return 0;
 }

@@ -20,9 +20,12 @@ int state_save_board(const struct kvm *k, struct blob *b, struct err *e) must_ch
 int state_load_board(const struct kvm *k, const struct blob *b, struct err *e) must_check;
 /*
  * What has to be the same where a state is loaded: processor, XSAVE layout, and
- * the features that this KVM supports. state_check_host() names what differs, -EXDEV.
+ * the features that this KVM supports; and, where KVM does not virtualize the
+ * TSC, the host's boot, because the guest's clock runs on the host's counter
+ * there. @v: any vCPU. state_check_host() names what differs, -EXDEV.
  */
-void state_save_host(const struct kvm *k, const struct kvm_cpuid_table *c, struct blob *b);
-int state_check_host(const struct kvm *k, const struct kvm_cpuid_table *c, const struct blob *b,
+int state_save_host(const struct vcpu *v, const struct kvm_cpuid_table *c, struct blob *b,
+		    struct err *e) must_check;
+int state_check_host(const struct vcpu *v, const struct kvm_cpuid_table *c, const struct blob *b,
 		     struct err *e) must_check;
 #endif

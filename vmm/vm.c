@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <time.h>
 #include "devices/registry.h"
 #include "vmm/machine.h"
 #include "vmm/vm.h"
@@ -44,6 +45,7 @@ static void maybe_drain(struct vm *vm)
 	loop_cancel(&vm->panic_timer);
 	loop_cancel(&vm->parent_poll);
 	loop_cancel(&vm->signal_poll);
+	control_stop(&vm->control);
 	vm->loop.stop = true;
 }
 
@@ -98,6 +100,69 @@ static void board_event(struct board *b, enum board_event ev)
 		loop_post(&vm->loop, &vm->power);
 }
 
+/* ---- saving: pause every vCPU, write, let them go on ---- */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Once all vCPUs are paused, or the machine has come to its end meanwhile. */
+static void maybe_save(struct vm *vm)
+{
+	struct vm_save *s = &vm->save;
+	struct err e = { 0 };
+	char took[32];
+	int rc;
+
+	if (!s->wanted || (s->paused < vm->live && vm->end == VM_RUNNING))
+		return;
+	if (vm->end == VM_RUNNING)
+		rc = snapshot_save(vm, s->state_fd, s->memory_fd, &e);
+	else
+		rc = err_say(&e, -ECANCELED, "the machine has ended");
+	snprintf(took, sizeof(took), "%llu", (unsigned long long)(now_ns() - s->began));
+	close(s->state_fd);
+	close(s->memory_fd);
+	*s = (struct vm_save){ 0 };
+	for (unsigned i = 0; vm->end == VM_RUNNING && i < vm->ncpus; i++)
+		vcpu_resume(&vm->vcpu[i]);
+	control_answer(&vm->control, rc, rc ? e.msg : took);
+}
+
+static void on_vcpu_paused(struct loop_call *call)
+{
+	struct vcpu *v = call->arg;
+	struct vm *vm = v->env->owner;
+
+	loop_call_done(call);
+	vm->save.paused++;
+	maybe_save(vm);
+}
+
+/* vCPU's thread. */
+static void vcpu_paused(struct vcpu *v)
+{
+	struct vm *vm = v->env->owner;
+
+	vm->paused[v->id] = (struct loop_call){ .fn = on_vcpu_paused, .arg = v };
+	loop_post(&vm->loop, &vm->paused[v->id]);
+}
+
+static void on_save_request(struct control *c, int state_fd, int memory_fd)
+{
+	struct vm *vm = container_of(c, struct vm, control);
+
+	vm->save = (struct vm_save){ .wanted = true, .state_fd = state_fd,
+				     .memory_fd = memory_fd, .began = now_ns() };
+	for (unsigned i = 0; i < vm->ncpus; i++)
+		vcpu_pause(&vm->vcpu[i]);
+	maybe_save(vm);
+}
+
 static void on_vcpu_ended(struct loop_call *call)
 {
 	struct vcpu *v = call->arg;
@@ -117,6 +182,7 @@ static void on_vcpu_ended(struct loop_call *call)
 	case VCPU_STOPPED:
 		break;
 	}
+	maybe_save(vm);
 	maybe_drain(vm);
 }
 
@@ -170,6 +236,8 @@ static int watch(struct vm *vm)
 	const struct conf *c = vm->conf;
 	int rc = loop_poll(&vm->loop, &vm->signal_poll, vm->signalfd, POLLIN, on_signal);
 
+	if (!rc && c->control_fd >= 0)
+		rc = control_open(&vm->control, &vm->loop, c->control_fd);
 	if (!rc && c->parent_fd >= 0)
 		rc = loop_poll(&vm->loop, &vm->parent_poll, c->parent_fd, POLLIN, on_parent);
 	if (!rc && c->boot_timeout_ns)
@@ -192,7 +260,7 @@ static int open_signals(struct vm *vm, struct err *e)
 	return vm->signalfd < 0 ? err_set(e, -errno, "signalfd") : 0;
 }
 
-static int open_memory(struct vm *vm, struct err *e)
+static int open_memory(struct vm *vm, const struct snapshot *from, struct err *e)
 {
 	uint64_t mem = vm->conf->mem, low = mem < MACHINE_HOLE ? mem : MACHINE_HOLE;
 	int rc;
@@ -201,7 +269,7 @@ static int open_memory(struct vm *vm, struct err *e)
 	if (mem > low)
 		vm->mem.r[vm->mem.n++] = (struct gmem_region){
 			.base = MACHINE_HIGH, .len = mem - low };
-	rc = gmem_open(&vm->mem, e);
+	rc = from ? gmem_open_private(&vm->mem, from->memory, e) : gmem_open(&vm->mem, e);
 	if (rc)
 		return rc;
 	for (unsigned i = 0; !rc && i < vm->mem.n; i++) {
@@ -248,7 +316,8 @@ static int open_vcpus(struct vm *vm, struct err *e)
 	int rc = kvm_supported_cpuid(&vm->kvm, &vm->cpuid, e);
 
 	vm->env = (struct vcpu_env){ .kvm = &vm->kvm, .mem = &vm->mem, .mmio = &vm->mmio,
-				     .pio = &vm->pio, .ended = vcpu_ended, .owner = vm };
+				     .pio = &vm->pio, .paused = vcpu_paused, .ended = vcpu_ended,
+				     .owner = vm };
 	while (!rc && vm->ncpus < vm->conf->cpus) {
 		rc = vcpu_open(&vm->vcpu[vm->ncpus], &vm->env, vm->ncpus, &vm->cpuid, e);
 		if (!rc)
@@ -265,12 +334,13 @@ static void close_slots(struct vm *vm)
 	vm->nslots = 0;
 }
 
-int vm_open(struct vm *vm, const struct conf *conf, struct err *e)
+int vm_open(struct vm *vm, const struct conf *conf, const struct snapshot *from, struct err *e)
 {
 	int rc;
 
 	*vm = (struct vm){ .conf = conf, .signalfd = -1 };
 	vm->power.fn = on_power;
+	vm->control.snapshot = on_save_request;
 	rc = open_signals(vm, e);
 	if (rc)
 		return rc;
@@ -280,7 +350,7 @@ int vm_open(struct vm *vm, const struct conf *conf, struct err *e)
 	rc = kvm_create(&vm->kvm, e);
 	if (rc)
 		goto fail_kvm;
-	rc = open_memory(vm, e);
+	rc = open_memory(vm, from, e);
 	if (rc)
 		goto fail_kvm;
 	rc = loop_init(&vm->loop, LOOP_ENTRIES, e);
@@ -292,6 +362,8 @@ int vm_open(struct vm *vm, const struct conf *conf, struct err *e)
 		rc = open_slot(vm, i, e);
 	if (!rc)
 		rc = open_vcpus(vm, e);
+	if (!rc && from)
+		rc = snapshot_load(vm, from, e);
 	if (!rc)
 		return 0;
 	vm->end = VM_ERROR;

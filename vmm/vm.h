@@ -8,9 +8,11 @@
 #include "vmm/board.h"
 #include "vmm/bus.h"
 #include "vmm/conf.h"
+#include "vmm/control.h"
 #include "vmm/gmem.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
+#include "vmm/snapshot.h"
 #include "vmm/vcpu.h"
 #include "vmm/virtio_mmio.h"
 
@@ -36,22 +38,26 @@ struct vm {
 	struct vcpu_env env;
 	struct kvm_cpuid_table cpuid;
 	struct vcpu vcpu[CONF_CPUS_MAX];
-	unsigned ncpus, live;
+	unsigned ncpus, live;		/* opened; running or paused */
 	enum vm_end end;		/* loop's thread */
 	char why[256];
 	bool panicked;
 	int signalfd;
 	struct op boot_timer, panic_timer, parent_poll, signal_poll;
-	struct loop_call ended[CONF_CPUS_MAX], power;
+	struct loop_call ended[CONF_CPUS_MAX], paused[CONF_CPUS_MAX], power;
+	struct control control;
+	struct vm_save { bool wanted; unsigned paused; int state_fd, memory_fd; uint64_t began; } save;
 	uint32_t power_event;		/* atomic: enum board_event that waits for the loop, or 0 */
 };
 
 /*
- * Build the machine that @conf describes, up to its first instruction. @conf must
+ * Build the machine that @conf describes, up to its first instruction, or, with
+ * @from (else NULL), as it was saved; the caller may close @from then. @conf must
  * outlive it. On failure nothing stays held. The calling thread becomes the
  * loop's thread, and it blocks the signals that end the machine.
  */
-int vm_open(struct vm *vm, const struct conf *conf, struct err *e) must_check;
+int vm_open(struct vm *vm, const struct conf *conf, const struct snapshot *from,
+	    struct err *e) must_check;
 /*
  * Run until the machine comes to its end, and stop it: vCPUs joined, devices
  * drained. Returns how it ended; VM_HANG, VM_PANIC and VM_ERROR say more in vm->why.

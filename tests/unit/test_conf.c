@@ -79,5 +79,5 @@ Test(conf, each_refusal_says_why)
 	cr_assert_eq(parse(ARGS(W("--memory"))), -EINVAL);
 	cr_assert(strstr(err.msg, "needs a value"), "%s", err.msg);
 	cr_assert_eq(parse(ARGS(W("--console"))), -EINVAL);
-	cr_assert(strstr(err.msg, "--kernel FILE is missing"), "%s", err.msg);
+	cr_assert(strstr(err.msg, "--kernel FILE or --restore DIR is missing"), "%s", err.msg);
 }
