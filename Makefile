@@ -122,6 +122,7 @@ $(O)/agent/agent: $(patsubst %.c,$(O)/musl/%.o,$(AGENT_SRC))
 	@mkdir -p $(@D); echo "  LINK    $@"
 	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $^ -o $@
 
+$(O)/tests/vm/guest_features: $(O)/musl/tests/vm/guest_features_io.o
 $(GUEST_TESTS): $(O)/tests/vm/%: $(O)/musl/tests/vm/%.o
 	@mkdir -p $(@D); echo "  LINK    $@"
 	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $^ -o $@
