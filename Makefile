@@ -135,7 +135,7 @@ guest: $(GUEST_KERNEL) $(GUEST_INITRD)
 $(O)/guest/vmlinux: $(O)/guest/bzImage
 $(O)/guest/bzImage: $(wildcard guest/build-kernel.sh guest/kernel.config guest/patches/*)
 	@mkdir -p $(@D); echo "  KERNEL  $@"
-	$(Q)dir=$$(guest/build-kernel.sh --path) && \
+	$(Q)guest/build-kernel.sh >$(@D)/kernel.path && dir=$$(tail -n 1 $(@D)/kernel.path) && \
 		ln -sfn "$$dir/vmlinux" $(O)/guest/vmlinux && ln -sfn "$$dir/bzImage" $@
 
 $(GUEST_INITRD): guest/build-initramfs.sh $(O)/agent/agent

@@ -157,7 +157,7 @@ static int read_all(int fd, uint8_t *p, size_t n, int64_t deadline)
 static int read_ready(int fd, struct client_ready *out, int64_t deadline)
 {
 	uint8_t buf[PROTO_HDR_LEN + 256];
-	struct proto_hello hello;
+	struct proto_hello hello = { 0 };
 	struct proto_hdr h;
 	int rc;
 

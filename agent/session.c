@@ -28,7 +28,8 @@ static pid_t session_of(int proc, const char *pid)
 	buf[n] = 0;
 	/* The name may hold anything, parentheses included. */
 	p = strrchr(buf, ')');
-	if (!p || sscanf(p + 1, " %c %*d %*d %d", &state, &sid) != 2 || state == 'Z' || state == 'X')
+	if (!p || sscanf(p + 1, " %c %*d %*d %d", &state, &sid) != 2 || state == 'Z' ||
+	    state == 'X')
 		return 0;
 	return sid;
 }

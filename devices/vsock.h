@@ -63,7 +63,7 @@ unsigned vbuf_peek(const struct vbuf *b, struct iovec out[2]);
 void vbuf_drop(struct vbuf *b, uint32_t len);
 void vbuf_free(struct vbuf *b);
 
-/* @out = at most @max bytes of @in from byte @skip on, in at most @nout parts. Returns the parts. */
+/* @out = at most @max bytes of @in from byte @skip on, in at most @nout parts; returns those. */
 unsigned viov_slice(const struct iovec *in, unsigned n, size_t skip, size_t max,
 		    struct iovec *out, unsigned nout);
 

@@ -43,7 +43,7 @@ int vhost_open(struct vsock *s, const char *path, struct err *e)
 			       strlen(path), VSOCK_PATH_MAX, path);
 	memcpy(sa.sun_path, path, strlen(path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	/* The mode of the socket becomes that of the file, so there is no moment with a wider one. */
+	/* The socket's mode becomes that of the file, so there is no moment with a wider one. */
 	if (fd < 0 || fchmod(fd, 0600))
 		return err_set(e, -errno, "socket");
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)))

@@ -9,7 +9,7 @@
 
 #define POWER_OFF	1u		/* values of the power register, as in the device tree */
 #define POWER_RESET	2u
-#define KEYBOARD_RESET	0xfeu		/* the one command of the keyboard controller: pulse reset */
+#define KEYBOARD_RESET	0xfeu		/* the keyboard controller's one command: pulse reset */
 #define SERIAL_LSR	5u
 #define LSR_IDLE	0x60u		/* THRE and TEMT: ready for the next byte */
 

@@ -19,7 +19,7 @@ typedef void bus_fn(void *owner, uint64_t off, void *data, unsigned len, bool wr
 struct bus_range { uint64_t base, len; bus_fn *fn; void *owner; };
 struct bus { unsigned n; struct bus_range r[BUS_RANGES_MAX]; };
 
-/* -EEXIST if it overlaps a range that is there, -ENOSPC when the table is full, -EINVAL if empty. */
+/* -EEXIST if it overlaps a range that is there, -ENOSPC when the table is full, -EINVAL: empty. */
 int bus_add(struct bus *b, uint64_t base, uint64_t len, bus_fn *fn, void *owner) must_check;
 /* True if a range took the access; reads that none took leave @data alone. */
 bool bus_access(const struct bus *b, uint64_t at, void *data, unsigned len, bool write);

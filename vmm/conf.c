@@ -261,7 +261,7 @@ int conf_parse(struct conf *c, int argc, char **argv, struct err *e)
 		const struct option *o = NULL;
 		int n = parse_one(&p, argv + i, &o, e);
 
-		if (n < 0)
+		if (n < 0 || !o)
 			return n;
 		if (!o->parse) {
 			if (o->name[0] == 'h')

@@ -82,7 +82,8 @@ int emul_decode(struct emul_insn *i, const uint8_t *insn, unsigned len)
 	i->modrm = insn[n++];
 	i->has_modrm = true;
 	if (i->modrm >> 6 != 3) {
-		unsigned mod = i->modrm >> 6, rm = i->modrm & 7, disp = mod == 1 ? 1 : mod == 2 ? 4 : 0;
+		unsigned mod = i->modrm >> 6, rm = i->modrm & 7;
+		unsigned disp = mod == 1 ? 1 : mod == 2 ? 4 : 0;
 		uint8_t raw[4] = { 0 };
 
 		if (rm == 4) {
@@ -226,7 +227,8 @@ static int span_open(struct ctx *c, struct span *s, uint64_t at, size_t len, boo
 	BUG_ON(len > KVM_XSAVE_MAX);
 	s->at = at;
 	s->len = len;
-	for (uint64_t page = at & ~4095ull; page - (at & ~4095ull) < (at & 4095) + len; page += 4096) {
+	for (uint64_t page = at & ~4095ull; page - (at & ~4095ull) < (at & 4095) + len;
+	     page += 4096) {
 		uint64_t pa;
 		int rc = walk(c, page < at ? at : page, write, &pa);
 

@@ -19,7 +19,7 @@
 enum vm_end {
 	VM_RUNNING,
 	VM_POWEROFF,			/* the guest switched itself off */
-	VM_RESET,			/* the guest asked for a reset, or faulted three times over */
+	VM_RESET,			/* the guest asked for a reset, or a triple fault */
 	VM_PANIC,			/* the guest kernel panicked */
 	VM_HANG,			/* not ready within conf.boot_timeout_ns */
 	VM_STOPPED,			/* asked from outside: signal, or the parent is gone */

@@ -5,7 +5,7 @@
 # new inputs for SECONDS. Findings and a grown corpus stay in FOLDER. Prints
 # `ok NAME` or `not ok NAME` for each; the status says whether all were clean.
 set -u
-cd "$(dirname "$0")/../.."
+cd "$(dirname "$0")/../.." || exit
 out=$1 seconds=$2
 shift 2
 failed=0
@@ -24,9 +24,9 @@ for name in "$@"; do
 		continue
 	fi
 	if "$out/$name" "${seeds[@]}" >"$log" 2>&1 &&
-	   "$out/$name" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=2048 -print_final_stats=1 \
-		-artifact_prefix="$out/crash/$name-" "$grown" "tests/fuzz/corpus/$what" \
-		>>"$log" 2>&1; then
+	   "$out/$name" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=2048 \
+		-print_final_stats=1 -artifact_prefix="$out/crash/$name-" "$grown" \
+		"tests/fuzz/corpus/$what" >>"$log" 2>&1; then
 		runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
 		echo "ok fuzz $what: ${#seeds[@]} inputs of the corpus, $runs new ones"
 	else

@@ -62,7 +62,8 @@ Test(vsock, socket_is_private_and_goes_away_if_it_is_still_ours)
 	cr_assert_eq(st.st_mode & 07777, 0600);
 
 	cr_assert_null(try_open(path, 3, &e));
-	cr_assert(strstr(e.msg, "(left over? then remove it): Address already in use"), "%s", e.msg);
+	cr_assert(strstr(e.msg, "(left over? then remove it): Address already in use"), "%s",
+		  e.msg);
 	cr_assert_eq(access(path, F_OK), 0, "a failed open must not remove what it found");
 
 	cr_assert_eq(unlink(path), 0);
@@ -154,7 +155,7 @@ Test(vsock, what_belongs_to_no_connection_is_answered_by_rst)
 	}
 	vg_send(&g, 1000, 2000, RST);		/* RST is never answered */
 	vg_silent(&g);
-	h = vg_hdr(1000, 2000, REQUEST);	/* Linux drops an RST of another type than its socket's */
+	h = vg_hdr(1000, 2000, REQUEST);	/* Linux drops an RST of a type not its socket's */
 	h.type = htole16(VIRTIO_VSOCK_TYPE_SEQPACKET);
 	vg_raw(&g, h, NULL, 0);
 	cr_assert_str_eq(g.s->why, "not a stream socket");

@@ -63,7 +63,7 @@ int vg_connect(struct vg *g, uint32_t port);
 int vg_pair(struct vg *g, uint32_t port, uint32_t *hport);
 /* A listener on <path>_<port>. */
 int vg_listen(struct vg *g, uint32_t port, int backlog);
-/* Read what there is, non-blocking: bytes, 0 at the end, -1 when there is nothing, -2 on a reset. */
+/* Read what there is, non-blocking: bytes, 0 at the end, -1 for nothing yet, -2 on a reset. */
 int vg_read(int fd, void *buf, size_t len);
 /* Run until @cond, at most five seconds. */
 #define vg_wait(g, cond) do { \

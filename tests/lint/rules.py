@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rules that check.py enforces, as tables."""
+
+# Who may include whom ("..."). The first line whose pattern matches a file decides; `%` in what
+# is allowed stands for the first word of the file's own name, so vsock_conn.c may include
+# vsock.h. Everybody may include what the compiler and libc bring along (<...>), but see LIBS.
+INCLUDES = (
+    # file                  may include
+    ("vmm/main.c",          ("vmm/*", "firmware/*", "devices/registry.h")),
+    ("vmm/vm.c",            ("vmm/*", "devices/registry.h")),
+    ("vmm/*",               ("vmm/*", "agent/proto.h")),
+    ("devices/registry.*",  ("vmm/base.h", "vmm/virtio.h", "devices/registry.h")),
+    ("devices/fs/*",        ("vmm/base.h", "vmm/log.h", "vmm/gmem.h", "vmm/loop.h", "vmm/virtq.h",
+                             "vmm/virtio.h", "vmm/conf.h", "devices/fs/*")),
+    ("devices/*",           ("vmm/base.h", "vmm/log.h", "vmm/gmem.h", "vmm/loop.h", "vmm/virtq.h",
+                             "vmm/virtio.h", "vmm/conf.h", "devices/%.h", "devices/%_*.h",
+                             "agent/proto.h")),
+    ("firmware/*",          ("vmm/base.h", "vmm/log.h", "vmm/gmem.h", "firmware/*")),
+    ("agent/*",             ("agent/*",)),
+    ("cli/*",               ("cli/*", "vmm/base.h", "vmm/log.h", "agent/proto.h",
+                             "agent/client.h")),
+    ("guest/*",             ()),
+    ("tests/*",             ("*",)),
+    ("bench/*",             ("*",)),
+)
+
+# Libraries and interfaces that belong to one place (<...>). Tests and benchmarks are free.
+LIBS = (
+    ("linux/kvm.h",    ("vmm/*",)),
+    ("liburing.h",     ("vmm/loop.*",)),
+    ("libfdt.h",       ("firmware/*",)),
+    ("seccomp.h",      ("vmm/*", "devices/fs/*")),
+    ("cap-ng.h",       ("vmm/*", "devices/fs/*")),
+    ("jansson.h",      ("cli/*",)),
+    ("curl/*",         ("cli/*",)),
+    ("archive.h",      ("cli/*",)),
+)
+LIBS_FREE = ("tests/*", "bench/*")
+
+# Files that must begin with a license: patterns, and what the first lines must say.
+SPDX = (
+    ("guest/patches/*.patch", "GPL-2.0"),
+    ("*.[ch]",       "SPDX-License-Identifier: Apache-2.0"),
+    ("*.S",          "SPDX-License-Identifier: Apache-2.0"),
+    ("*.py",         "SPDX-License-Identifier: Apache-2.0"),
+    ("*.sh",         "SPDX-License-Identifier: Apache-2.0"),
+    ("*Makefile",    "SPDX-License-Identifier: Apache-2.0"),
+    ("*Kconfig",     "SPDX-License-Identifier: Apache-2.0"),
+    ("*.config",     "SPDX-License-Identifier: Apache-2.0"),
+    (".ci/*",        "SPDX-License-Identifier: Apache-2.0"),
+)
+
+# Layout. Patches and the fuzzers' corpus are other formats.
+NOT_TEXT = ("tests/fuzz/corpus/*", "*.patch", "*.png", "*.bin", "LICENSE")
+CODE = ("*.c", "*.h", "*.S", "*.py")
+C = ("*.c", "*.h", "*.S")
+WIDTH = 100
+FILE_LINES = 500        # warned about
+FUNCTION_LINES = 60     # warned about
+
+# Folders of the machines that built it have no place in a file.
+PATHS = ("/" + "work/", "/tmp/" + "wt/", "/tmp/" + "wt ")
