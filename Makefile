@@ -51,7 +51,7 @@ obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 # Programs: NAME-src are the files with main() and what only this program needs.
 sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c
 sandbox-src     :=
-guestctl-src    :=
+guestctl-src    := tests/vm/guestctl.c
 LIBS_HOST       := -luring -lfdt
 
 # The agent: static, against musl, nothing shared with the host but the protocol.
@@ -60,6 +60,8 @@ AGENT_SRC := $(filter-out agent/client%.c,$(wildcard agent/*.c))
 
 # Static programs that tests put into a guest.
 GUEST_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/vm/guest_features.c tests/vm/avx_state.c))
+
+BARE_GUESTS := $(addprefix $(O)/tests/vm/bare-,hang reset triple poweroff panic flood say)
 
 UNIT_SRC := $(wildcard tests/unit/*.c)
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -127,16 +129,20 @@ $(GUEST_TESTS): $(O)/tests/vm/%: $(O)/musl/tests/vm/%.o
 	@mkdir -p $(@D); echo "  LINK    $@"
 	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $^ -o $@
 
+$(BARE_GUESTS): $(O)/tests/vm/bare-%: tests/vm/bare.S
+	@mkdir -p $(@D); echo "  AS      $@"
+	$(Q)$(CC) -nostdlib -static -no-pie -Wl,-Ttext-segment=0x1000000,--build-id=none \
+		-D$$(echo $* | tr a-z A-Z) $< -o $@
+
 # The kernel is built in the cache folder, once for each state of its inputs.
 GUEST_KERNEL := $(O)/guest/bzImage $(O)/guest/vmlinux
 GUEST_INITRD := $(O)/guest/initramfs.cpio
 guest: $(GUEST_KERNEL) $(GUEST_INITRD)
 
-$(O)/guest/vmlinux: $(O)/guest/bzImage
-$(O)/guest/bzImage: $(wildcard guest/build-kernel.sh guest/kernel.config guest/patches/*)
-	@mkdir -p $(@D); echo "  KERNEL  $@"
-	$(Q)guest/build-kernel.sh >$(@D)/kernel.path && dir=$$(tail -n 1 $(@D)/kernel.path) && \
-		ln -sfn "$$dir/vmlinux" $(O)/guest/vmlinux && ln -sfn "$$dir/bzImage" $@
+$(GUEST_KERNEL) &: $(wildcard guest/build-kernel.sh guest/kernel.config guest/patches/*)
+	@mkdir -p $(@D); echo "  KERNEL  $(@D)"
+	$(Q)guest/build-kernel.sh >$(@D)/kernel.path
+	$(Q)dir=$$(tail -n 1 $(@D)/kernel.path) && cp "$$dir/vmlinux" "$$dir/bzImage" $(@D)
 
 $(GUEST_INITRD): guest/build-initramfs.sh $(O)/agent/agent
 	@mkdir -p $(@D); echo "  INITRD  $@"
@@ -164,7 +170,7 @@ $(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC)) $(LIBHOST)
 unit: $(O)/unit
 	$(Q)$(O)/unit
 
-vm-test: all guest $(GUEST_TESTS)
+vm-test: all guest $(GUEST_TESTS) $(BARE_GUESTS)
 	$(Q)O=$(O) tests/vm/run.py $(if $(VMM),--vmm $(VMM)) $(T)
 
 e2e: all guest
