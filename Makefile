@@ -59,7 +59,9 @@ AGENT_CC  := musl-gcc
 AGENT_SRC := $(filter-out agent/client%.c,$(wildcard agent/*.c))
 
 # Static programs that tests put into a guest.
-GUEST_TESTS := $(patsubst %.c,$(O)/%,$(wildcard tests/vm/guest_features.c tests/vm/avx_state.c))
+GUEST_TESTS := $(addprefix $(O)/tests/vm/,avx_state guest_features)
+avx_state-src      := tests/vm/avx_state.c
+guest_features-src := $(wildcard tests/vm/guest_features*.c)
 
 BARE_GUESTS := $(addprefix $(O)/tests/vm/bare-,hang reset triple poweroff panic flood say)
 
@@ -125,9 +127,12 @@ $(O)/agent/agent: $(patsubst %.c,$(O)/musl/%.o,$(AGENT_SRC))
 	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $^ -o $@
 
 $(O)/tests/vm/guest_features: $(O)/musl/tests/vm/guest_features_io.o
-$(GUEST_TESTS): $(O)/tests/vm/%: $(O)/musl/tests/vm/%.o
-	@mkdir -p $(@D); echo "  LINK    $@"
-	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $^ -o $@
+define guest_program
+$(O)/tests/vm/$(1): $(patsubst %.c,$(O)/musl/%.o,$($(1)-src))
+	@mkdir -p $$(@D); echo "  LINK    $$@"
+	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $$^ -o $$@
+endef
+$(foreach p,$(notdir $(GUEST_TESTS)),$(eval $(call guest_program,$(p))))
 
 $(BARE_GUESTS): $(O)/tests/vm/bare-%: tests/vm/bare.S
 	@mkdir -p $(@D); echo "  AS      $@"
@@ -167,11 +172,20 @@ $(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC)) $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
 
+# The same with a KVM: machines that never run, or run a few instructions.
+UNIT_KVM_SRC := $(wildcard tests/vm/test_*.c) tests/unit/plain.c
+$(O)/unit-kvm: $(patsubst %.c,$(O)/%.o,$(UNIT_KVM_SRC)) $(LIBHOST)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
+
 unit: $(O)/unit
 	$(Q)$(O)/unit
 
-vm-test: all guest $(GUEST_TESTS) $(BARE_GUESTS)
+vm-test: all guest vm-test-build
+	$(Q)$(O)/unit-kvm
 	$(Q)O=$(O) tests/vm/run.py $(if $(VMM),--vmm $(VMM)) $(T)
+
+vm-test-build: $(O)/unit-kvm $(GUEST_TESTS) $(BARE_GUESTS)
 
 e2e: all guest
 	$(Q)O=$(O) tests/run.sh e2e
@@ -260,7 +274,7 @@ Variables
   SAN=address,undefined or SAN=thread, CC=clang, WERROR=0, V=1, O=folder
 endef
 FORCE:
-.PHONY: all run test setup unit vm-test e2e lint arm64 fuzz-build fuzz bench guest \
+.PHONY: all run test setup unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
 	install uninstall menuconfig savedefconfig clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# run.sh [STEP...] - run the steps of `make test`, or only those named, and count.
+#
+# A step is a command with a time limit; its output goes to a log in O/logs, which is shown
+# in part when it fails. Tests are counted in one of three ways:
+#
+#   one        the command is one test; its status says how it went
+#   lines      each line that starts with `ok `, `not ok ` or `skip ` is a test
+#   criterion  the totals at the end of a Criterion program, or of tests/unit/plain.c
+#
+# A step that fails without a failed test counts as one, as does one that tests nothing. Where
+# there is a KVM, nothing may be skipped. The last line is `N passed, N failed`, with
+# `, N skipped` only where there is no KVM.
+set -u
+cd "$(dirname "$0")/.." || exit
+unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+O=${O:-build}
+MAKE="${MAKE:-make} --no-print-directory"
+SAN_SETTINGS=(UBSAN_OPTIONS=print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1)
+jobs=-j$(nproc)
+logs=$O/logs
+passed=0 failed=0 skipped=0 failures=()
+mkdir -p "$logs"
+
+# ---- counting ------------------------------------------------------------------------------
+kvm() { : <>/dev/kvm; } 2>/dev/null
+
+# Prints "passed failed skipped" of a log.
+count_lines() {
+	awk '/^ok /{p++} /^not ok /{f++} /^skip /{s++} END{print p+0, f+0, s+0}' "$1"
+}
+
+count_criterion() {
+	awk '/Synthesis: Tested:/ {
+			for (i = 1; i < NF; i++) {
+				if ($i == "Tested:") t += $(i + 1)
+				if ($i == "Passing:") p += $(i + 1)
+			}
+		}
+		/^tested [0-9]+, failing [0-9]+/ { t += $2; p += $2 - $4 }
+		END { print p + 0, t - p, 0 }' "$1"
+}
+
+# step NAME SECONDS one|lines|criterion COMMAND...
+step() {
+	local name=$1 limit=$2 how=$3 begin=$SECONDS log rc p f s
+	shift 3
+	log=$logs/${name// /-}.log
+	printf '%-28s' "$name"
+	timeout -k 15 "$limit" "$@" >"$log" 2>&1 </dev/null
+	rc=$?
+	case $how in
+	one) if [ $rc = 0 ]; then p=1 f=0 s=0; else p=0 f=1 s=0; fi ;;
+	*) read -r p f s < <("count_$how" "$log") ;;
+	esac
+	if [ $((p + f + s)) = 0 ] || { [ $rc != 0 ] && [ "$f" = 0 ]; }; then
+		f=$((f + 1))
+	fi
+	if [ "$s" != 0 ] && kvm; then
+		f=$((f + s)) s=0
+	fi
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
+	printf '%5d passed, %d failed%s  %4d s\n' "$p" "$f" \
+		"$([ "$s" = 0 ] || echo ", $s SKIPPED: no usable /dev/kvm")" $((SECONDS - begin))
+	[ "$f" = 0 ] && return
+	failures+=("$name: $log")
+	[ $rc != 124 ] || echo "    it was stopped after $limit s"
+	grep -E '^(not ok|skip) |^\[(FAIL|ERROR)|^FAIL ' "$log" | cut -c1-400 | sed 's/^/    /'
+	echo "    ---- end of $log"
+	tail -n "${TAIL:-40}" "$log" | cut -c1-400 | sed 's/^/    /'
+}
+
+# ---- the steps -----------------------------------------------------------------------------
+# shellcheck disable=SC2086 # MAKE holds options
+{
+build() {
+	step "build" 600 one $MAKE $jobs all
+	step "guest kernel" 2400 one $MAKE guest
+}
+
+lint() { step "lint" 600 lines $MAKE lint; }
+
+unit() {
+	step "unit tests: build" 600 one $MAKE $jobs "$O/unit"
+	step "unit tests" 300 criterion "$O/unit"
+}
+
+clang() {
+	step "clang: build" 600 one $MAKE $jobs CC=clang O=build-clang all build-clang/unit
+	step "clang: unit tests" 300 criterion build-clang/unit
+}
+
+arm64() { step "arm64: build" 300 one $MAKE $jobs arm64; }
+
+sanitized() {
+	local san=$1 out=build-${1//,/-}
+
+	step "$san: build" 900 one $MAKE $jobs "SAN=$san" "O=$out" all "$out/unit" "$out/unit-kvm"
+	step "$san: unit tests" 900 criterion env "${SAN_SETTINGS[@]}" "$out/unit"
+	if kvm; then
+		step "$san: unit tests on KVM" 900 criterion env "${SAN_SETTINGS[@]}" \
+			"$out/unit-kvm"
+		step "$san: bare guests" 900 lines env "${SAN_SETTINGS[@]}" tests/vm/run.py \
+			--vmm "$out/sandbox-vmm" "bare "
+	fi
+}
+
+asan() { sanitized address,undefined; }
+tsan() { sanitized thread; }
+
+fuzz() {
+	local fuzzers
+	mapfile -t fuzzers < <(basename -a -s .c tests/fuzz/fuzz_*.c)
+	step "fuzzers: build" 900 one $MAKE $jobs fuzz-build
+	step "fuzzers" 900 lines tests/fuzz/run.sh build-fuzz "${FUZZ_SECONDS:-5}" "${fuzzers[@]}"
+}
+
+vm() {
+	step "guests: build" 600 one $MAKE $jobs all vm-test-build
+	if kvm; then
+		step "unit tests on KVM" 300 criterion "$O/unit-kvm"
+	fi
+	step "guests" 1500 lines env "O=$O" tests/vm/run.py
+}
+
+install() { step "install" 300 lines tests/install.sh "$O"; }
+
+e2e() {
+	local t
+	for t in tests/e2e/test_*; do
+		[ -x "$t" ] || continue
+		step "e2e: ${t#tests/e2e/test_}" 1200 lines env "O=$O" "SANDBOX=$O/sandbox" "$t"
+	done
+}
+}
+
+# ---- run -----------------------------------------------------------------------------------
+export O
+steps=("$@")
+[ $# != 0 ] || steps=(build lint unit clang arm64 asan tsan fuzz install vm e2e)
+for s in "${steps[@]}"; do
+	case $s in
+	build|lint|unit|clang|arm64|asan|tsan|fuzz|install|vm|e2e) "$s" ;;
+	*) echo "run.sh: no step '$s'" >&2; exit 2 ;;
+	esac
+done
+if [ ${#failures[@]} != 0 ]; then
+	echo "Failed:"
+	printf '    %s\n' "${failures[@]}"
+fi
+if [ "$skipped" != 0 ]; then
+	echo "$passed passed, $failed failed, $skipped skipped"
+else
+	echo "$passed passed, $failed failed"
+fi
+[ "$failed" = 0 ]
