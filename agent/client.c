@@ -219,6 +219,8 @@ static int handshake(int fd, uint32_t port, int64_t deadline, struct client_err 
 		if (line[n] == '\n')
 			break;
 	}
+	if (n == sizeof(line) - 1)
+		n = 0;		/* no end of line: not an answer */
 	line[n] = 0;
 	if (strncmp(line, "OK ", 3) != 0 || !line[3] ||
 	    strspn(line + 3, "0123456789") != strlen(line + 3))
