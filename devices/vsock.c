@@ -14,8 +14,8 @@
  * virtio_next() bounds the chains per wake-up; when it says stop, a kick follows
  * and goes on here.
  *
- * Nothing survives a reset: vsock_stop() hangs up every connection and reports
- * back when the last poll has completed.
+ * Nothing survives a reset: vsock_stop() hangs up every connection, and reports
+ * back when accept, timer and poll have completed.
  *
  * #syscalls clock_gettime
  */
@@ -315,7 +315,7 @@ static void tx_run(struct vsock *s)
 
 static bool idle(const struct vsock *s)
 {
-	return TAILQ_EMPTY(&s->all) && !s->accept.busy && !s->tick.busy;
+	return TAILQ_EMPTY(&s->all) && !s->accept.busy && !s->tick.busy && !s->ready_op.busy;
 }
 
 static void drop_all(struct vsock *s)
@@ -335,6 +335,7 @@ void vsock_settle(struct vsock *s)
 		drop_all(s);	/* no client should wait for a guest that cannot answer */
 	vconn_reap(s);
 	vhost_accept(s);
+	vhost_wait(s);
 	if (s->stopping && idle(s)) {
 		s->stopping = false;
 		virtio_stopped(&s->v);
@@ -407,6 +408,7 @@ static bool vsock_stop(struct virtio_dev *d)
 	vconn_reap(s);
 	loop_cancel(&s->accept);
 	loop_cancel(&s->tick);
+	loop_cancel(&s->ready_op);
 	s->stopping = !idle(s);
 	return !s->stopping;
 }

@@ -19,7 +19,7 @@
 #define VSOCK_HOST_CID	2u
 #define VSOCK_HDR	((uint32_t)sizeof(struct virtio_vsock_hdr))
 
-/* Caps. A connection counts until its last operation has completed. */
+/* Caps. */
 #define VSOCK_CONNS_MAX	512u		/* for each of the two sides that can open one */
 #define VSOCK_BUF_MAX	(256u << 10)	/* credit of a connection, while the pool lasts */
 #define VSOCK_BUF_MIN	(16u << 10)	/* and afterwards; both are powers of two */
@@ -76,7 +76,7 @@ enum vconn_state {
 	VCONN_CLOSING,	/* both SHUTDOWN flags were sent; the guest owes RST */
 	VCONN_LINGER,	/* the guest has left; what it had sent goes out still */
 	VCONN_RESET,	/* the guest is owed RST */
-	VCONN_DEAD,	/* waits for its operations, then is freed */
+	VCONN_DEAD,	/* freed on the way back to the loop */
 };
 
 /* Control packets owed to the guest: flags, so a guest cannot make them pile up. */
@@ -95,16 +95,16 @@ struct vconn {
 	uint32_t gport, hport;
 	bool by_guest, keyed, queued;	/* who opened it; in the table; in the ready list */
 	bool readable;			/* the Unix socket may have bytes, or its end */
+	bool ending;			/* after those bytes there is no more */
 	bool eof, gone;			/* the client sends no more; can receive no more */
-	bool wr_shut, hung;		/* we shut SHUT_WR; the descriptor is on its way out */
+	bool wr_shut;			/* we shut SHUT_WR */
+	bool watched, watch_out;	/* in the epoll set; for room as well */
 	uint8_t guest_shut;		/* VIRTIO_VSOCK_SHUTDOWN_* that the guest has sent */
 	uint8_t shut, shut_sent;	/* those that we want to have sent, and have */
 	uint8_t owed;			/* VOWE_* */
-	short in_events;		/* what @in waits for */
 	uint32_t inq;			/* bytes that vhost_pending() saw in the socket */
 	int fd;
-	struct op in, out;		/* polls */
-	uint64_t deadline;		/* CLOCK_MONOTONIC ns; 0: the tick is not needed */
+	uint64_t deadline;		/* CLOCK_MONOTONIC ns; 0: none */
 	struct vcredit credit;
 	struct vbuf buf;		/* guest bytes that the Unix socket had no room for */
 	unsigned nline;
@@ -129,10 +129,10 @@ struct vsock {
 	bool running, stopping;
 	bool backoff;			/* accept failed for want of something: wait a tick */
 	/* Unix side */
-	int fd;
+	int fd, epfd;			/* the listener; all connections */
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	uint64_t dev, ino;		/* of the socket file that we made */
-	struct op accept, tick;
+	struct op accept, tick, ready_op;
 	uint64_t hello_ns, dial_ns, closing_ns, tick_ns;	/* time limits */
 	/* connections */
 	struct vconn_list all, ready;
@@ -150,6 +150,7 @@ struct vsock {
 		uint64_t hello_bad;	/* clients whose CONNECT line was no good */
 		uint64_t opened;	/* connections that were established */
 		uint64_t to_guest, from_guest;	/* bytes */
+		uint64_t wakeups;	/* of the epoll set */
 	} stat;
 	const char *why;
 	/* Scratch: not valid across a return to the loop. */
@@ -195,7 +196,7 @@ void vconn_advance(struct vconn *c);
 void vconn_reset(struct vconn *c);
 /* Forget it now; the guest hears nothing. Freed by vconn_reap(). */
 void vconn_kill(struct vconn *c);
-/* Hang up the Unix side: it is closed once no operation uses it. */
+/* Close the Unix side and drop what was buffered for it. */
 void vconn_hangup(struct vconn *c);
 /* Free the dead. */
 void vconn_reap(struct vsock *s);
@@ -209,9 +210,9 @@ int vhost_open(struct vsock *s, const char *path, struct err *e) must_check;
 void vhost_close(struct vsock *s);
 /* Accept, if the device runs and the cap allows it. */
 void vhost_accept(struct vsock *s);
-/* Arm, or change, what is waited for on the Unix socket. */
-void vhost_watch(struct vconn *c);
-/* Half closed: has the client gone altogether? */
+/* Wait for events of the connections. */
+void vhost_wait(struct vsock *s);
+/* One half is shut: has the client gone altogether? */
 void vhost_look(struct vconn *c);
 /* The guest agreed: tell the client. */
 void vhost_agreed(struct vconn *c);

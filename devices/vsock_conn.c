@@ -13,7 +13,7 @@
  *
  * An object is never freed under the feet of its caller: vconn_kill() only takes
  * it out of the table and hangs up, vconn_reap() frees it on the way back to the
- * loop, once its polls have completed and its descriptor is closed.
+ * loop.
  *
  * Linux sends RST without SHUTDOWN before it only where no bytes can be owed to
  * the client, so such an RST drops the buffer; after SHUTDOWN(SEND) it does not
@@ -140,16 +140,9 @@ void vconn_shut_sent(struct vconn *c)
 
 void vconn_hangup(struct vconn *c)
 {
-	if (c->fd < 0 || c->hung)
-		return;
-	c->hung = true;
 	vbuf_free(&c->buf);
-	shutdown(c->fd, SHUT_RDWR);
-	loop_cancel(&c->in);
-	loop_cancel(&c->out);
-	if (c->in.busy || c->out.busy)
-		return;		/* the last completion closes it */
-	close(c->fd);
+	if (c->fd >= 0)
+		close(c->fd);		/* which takes it out of the epoll set */
 	c->fd = -1;
 }
 
@@ -181,11 +174,10 @@ void vconn_reap(struct vsock *s)
 	while (c) {
 		struct vconn *next = TAILQ_NEXT(c, all);
 
-		if (c->state == VCONN_DEAD && c->fd < 0) {
+		if (c->state == VCONN_DEAD) {
 			TAILQ_REMOVE(&s->all, c, all);
 			s->pledged -= c->credit.alloc;
 			s->n[c->by_guest]--;
-			vbuf_free(&c->buf);
 			free(c);
 		}
 		c = next;
@@ -231,11 +223,8 @@ void vconn_timeout(struct vconn *c, uint64_t now)
 		if (late)
 			vconn_reset(c);
 		break;
-	case VCONN_OPEN:
-		if (c->deadline)
-			vhost_look(c);
-		break;
 	case VCONN_ASKED:
+	case VCONN_OPEN:
 	case VCONN_LINGER:
 	case VCONN_RESET:
 	case VCONN_DEAD:
@@ -266,7 +255,6 @@ static void on_rst(struct vconn *c)
 		TAILQ_REMOVE(&c->s->ready, c, ready);
 	c->queued = false;
 	c->owed = 0;
-	c->deadline = 0;
 	c->state = VCONN_LINGER;
 	shutdown(c->fd, SHUT_RD);
 }
@@ -287,7 +275,7 @@ static void on_shutdown(struct vconn *c, uint32_t flags)
 	}
 	if (~was & c->guest_shut & VIRTIO_VSOCK_SHUTDOWN_RCV) {
 		shutdown(c->fd, SHUT_RD);	/* the client's writes fail from now on */
-		vhost_watch(c);
+		vhost_look(c);
 	}
 	vconn_advance(c);
 }

@@ -10,38 +10,44 @@
  * listener's backlog. What follows the CONNECT line stays in the socket until
  * the guest takes it, so a client need not wait for OK.
  *
- * io_uring only waits here (accept and poll). The bytes themselves move by
- * non-blocking system calls, straight between guest memory and the socket, so
- * that no guest memory is ever in use once a kick or a completion has been
- * handled, and a reset has nothing to wait for but polls.
+ * How long the guest may take to answer is up to the client, who can hang up.
  *
- * #syscalls socket connect sendmsg recvfrom recvmsg ioctl(SIOCINQ) poll shutdown close unlink lstat
+ * The bytes move by non-blocking system calls, straight between guest memory and
+ * the socket, so no guest memory is in use once a kick or an event has been
+ * handled. Readiness comes from an epoll set in which each connection is once,
+ * edge-triggered, and the loop waits for the set: a poll by io_uring always
+ * includes POLLRDHUP, so with it a client that has shut its half could not be
+ * waited for, neither to take more bytes nor to hang up, without spinning.
+ *
+ * #syscalls socket connect sendmsg sendto recvfrom recvmsg ioctl(SIOCINQ) poll shutdown close
+ * #syscalls epoll_create1 epoll_ctl epoll_wait epoll_pwait unlink lstat
  */
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <poll.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include "devices/vsock.h"
 
-#define BACKLOG 128
-
-static void on_in(struct op *op, int res);
-static void on_out(struct op *op, int res);
+#define BACKLOG	128
+#define EVENTS	64		/* handled per wake-up */
 
 int vhost_open(struct vsock *s, const char *path, struct err *e)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	auto_fd fd = -1;
+	auto_fd fd = -1, epfd = -1;
 	struct stat st;
 
-	s->fd = -1;
 	if (!path || !*path)
 		return err_say(e, -EINVAL, "no socket path given");
 	if (strlen(path) > VSOCK_PATH_MAX)
 		return err_say(e, -ENAMETOOLONG, "socket path of %zu bytes; at most %zu fit: %.80s...",
 			       strlen(path), VSOCK_PATH_MAX, path);
 	memcpy(sa.sun_path, path, strlen(path));
+	epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (epfd < 0)
+		return err_set(e, -errno, "epoll_create1");
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* The socket's mode becomes that of the file, so there is no moment with a wider one. */
 	if (fd < 0 || fchmod(fd, 0600))
@@ -59,6 +65,7 @@ int vhost_open(struct vsock *s, const char *path, struct err *e)
 	s->ino = st.st_ino;
 	memcpy(s->path, path, strlen(path) + 1);
 	s->fd = take_fd(&fd);
+	s->epfd = take_fd(&epfd);
 	return 0;
 }
 
@@ -69,8 +76,8 @@ void vhost_close(struct vsock *s)
 	/* Only the file that we made: someone may have put another in its place. */
 	if (!lstat(s->path, &st) && st.st_dev == s->dev && st.st_ino == s->ino)
 		unlink(s->path);
+	close(s->epfd);
 	close(s->fd);
-	s->fd = -1;
 }
 
 /* ---- clients ---- */
@@ -107,10 +114,8 @@ static void hello(struct vconn *c)
 	ssize_t n = recv(c->fd, at, sizeof(c->line) - c->nline, MSG_PEEK | MSG_DONTWAIT);
 	uint32_t port;
 
-	if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
-		vhost_watch(c);
+	if (n < 0 && errno == EAGAIN)
 		return;
-	}
 	if (n <= 0) {
 		bad_hello(c, "client left before its CONNECT line");
 		return;
@@ -126,7 +131,7 @@ static void hello(struct vconn *c)
 	if (!nl && c->nline == sizeof(c->line)) {
 		bad_hello(c, "CONNECT line too long");
 	} else if (!nl) {
-		vhost_watch(c);
+		return;			/* that was all there is yet */
 	} else if (!parse_line(c->line, c->nline - 1, &port)) {
 		bad_hello(c, "not a CONNECT line");
 	} else {
@@ -134,8 +139,22 @@ static void hello(struct vconn *c)
 		c->state = VCONN_ASKED;
 		vconn_key(c, port, vconn_port(c->s, port));
 		vconn_owe(c, VOWE_REQUEST);
-		vhost_watch(c);
 	}
+}
+
+/* Wait for @c from now on, or for room in its socket too, or no more for that. */
+static int watch(struct vconn *c, bool out)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u),
+				  .data.ptr = c };
+	int rc;
+
+	if (c->watched && c->watch_out == out)
+		return 0;
+	rc = epoll_ctl(c->s->epfd, c->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, c->fd, &ev);
+	c->watched = true;
+	c->watch_out = out;
+	return rc;
 }
 
 static void on_accept(struct op *op, int res)
@@ -147,7 +166,9 @@ static void on_accept(struct op *op, int res)
 		close(res);
 	} else if (res >= 0) {
 		c = vconn_new(s, false, res, VCONN_HELLO);
-		if (c) {
+		if (c && watch(c, false)) {
+			vconn_kill(c);
+		} else if (c) {
 			c->deadline = vsock_now() + s->hello_ns;
 			vsock_want_tick(s);
 			hello(c);
@@ -198,13 +219,13 @@ void vhost_dial(struct vconn *c)
 		c->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->fd < 0) {
 		vconn_reset(c);
-	} else if (!connect(c->fd, (struct sockaddr *)&sa, sizeof(sa))) {
+	} else if (!connect(c->fd, (struct sockaddr *)&sa, sizeof(sa)) && !watch(c, false)) {
 		c->deadline = 0;
 		c->state = VCONN_OPEN;
 		s->stat.opened++;
 		vconn_owe(c, VOWE_RESPONSE);
 		vconn_readable(c);
-	} else if (errno == EAGAIN) {	/* the listener is busy: the tick tries again */
+	} else if (errno == EAGAIN && !c->watched) {	/* the listener is busy: the tick tries again */
 		if (!c->deadline)
 			c->deadline = vsock_now() + s->dial_ns;
 		vsock_want_tick(s);
@@ -243,16 +264,24 @@ static void fault(struct vconn *c)
 		vconn_kill(c);
 }
 
+void vhost_look(struct vconn *c)
+{
+	struct pollfd p = { .fd = c->fd };
+
+	/* Both halves shut by ourselves: then the hang-up is our own. */
+	if (c->state == VCONN_OPEN && !reading(c) && !c->wr_shut && poll(&p, 1, 0) == 1 &&
+	    (p.revents & (POLLHUP | POLLERR)))
+		lost(c);
+}
+
 /* The client sends nothing any more. */
 static void ended(struct vconn *c)
 {
 	c->eof = true;
 	c->readable = false;
 	vhost_look(c);	/* closed, or only shut for writing? One SHUTDOWN is cheaper than two */
-	if (c->state != VCONN_OPEN)
-		return;
-	vconn_shut(c, VIRTIO_VSOCK_SHUTDOWN_SEND);
-	vhost_watch(c);
+	if (c->state == VCONN_OPEN)
+		vconn_shut(c, VIRTIO_VSOCK_SHUTDOWN_SEND);
 }
 
 uint32_t vhost_pending(struct vconn *c)
@@ -266,9 +295,8 @@ uint32_t vhost_pending(struct vconn *c)
 		return 0;
 	if (ioctl(c->fd, SIOCINQ, &have) || have <= 0) {
 		n = recv(c->fd, &b, 1, MSG_PEEK | MSG_DONTWAIT);
-		if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
+		if (n < 0 && errno == EAGAIN) {
 			c->readable = false;
-			vhost_watch(c);
 			return 0;
 		}
 		if (n <= 0) {	/* the end, or a client that left bytes of ours unread */
@@ -292,10 +320,9 @@ uint32_t vhost_recv(struct vconn *c, unsigned n, uint32_t want)
 	BUG_ON((size_t)got > want);
 	c->credit.sent += (uint32_t)got;
 	c->s->stat.to_guest += (uint64_t)got;
-	if ((uint32_t)got == c->inq) {
+	/* What came since then is an event of its own; an end that was announced is not. */
+	if ((uint32_t)got == c->inq && !c->ending)
 		c->readable = false;
-		vhost_watch(c);
-	}
 	return (uint32_t)got;
 }
 
@@ -306,13 +333,6 @@ static void forwarded(struct vconn *c, uint32_t len)
 	c->s->stat.from_guest += len;
 	if (c->state == VCONN_OPEN && vcredit_due(&c->credit))
 		vconn_owe(c, VOWE_CREDIT);
-}
-
-static void watch_out(struct vconn *c)
-{
-	if (!c->out.busy && !c->hung &&
-	    loop_poll(c->s->v.loop, &c->out, c->fd, POLLOUT, on_out))
-		fault(c);
 }
 
 /* 0 and more: bytes sent; -1: the client is gone. */
@@ -347,10 +367,8 @@ void vhost_send(struct vconn *c, const struct vchain *ch, uint32_t len)
 	len -= (uint32_t)k;
 	if (!len)
 		return;
-	if (vbuf_put(&c->buf, v, n, (size_t)k, len, c->credit.alloc))
-		vconn_reset(c);
-	else
-		watch_out(c);
+	if (vbuf_put(&c->buf, v, n, (size_t)k, len, c->credit.alloc) || watch(c, true))
+		fault(c);
 }
 
 static void flush(struct vconn *c)
@@ -367,98 +385,49 @@ static void flush(struct vconn *c)
 		}
 		vbuf_drop(&c->buf, (uint32_t)k);
 		forwarded(c, (uint32_t)k);
-		if ((uint32_t)k < want) {
-			watch_out(c);
+		if ((uint32_t)k < want)
 			return;
-		}
 	}
-	vconn_advance(c);
-}
-
-/* ---- waiting ---- */
-
-/* A completion of a connection that is hanging up: the last one closes the descriptor. */
-static bool hung(struct vconn *c)
-{
-	if (c->hung && !c->in.busy && !c->out.busy && c->fd >= 0) {
-		close(c->fd);
-		c->fd = -1;
-	}
-	return c->hung;
-}
-
-/*
- * io_uring cannot wait for a hang-up alone: once one side is shut, the poll is
- * always ready. Such connections are looked at every tick instead.
- */
-static bool half(const struct vconn *c)
-{
-	return c->state == VCONN_OPEN && !reading(c) && !c->gone &&
-	       !c->wr_shut;	/* both shut by ourselves: the hang-up is our own */
-}
-
-void vhost_look(struct vconn *c)
-{
-	struct pollfd p = { .fd = c->fd };
-
-	if (half(c) && poll(&p, 1, 0) == 1 && (p.revents & (POLLHUP | POLLERR)))
-		lost(c);
-	if (c->state == VCONN_OPEN && !half(c))
-		c->deadline = 0;
-}
-
-void vhost_watch(struct vconn *c)
-{
-	bool whole = c->state == VCONN_HELLO || reading(c);
-	short events = whole ? POLLIN : 0;
-
-	if (c->hung)
-		return;
-	if (half(c)) {
-		c->deadline = vsock_now();
-		vsock_want_tick(c->s);
-	}
-	if (!whole && c->state != VCONN_ASKED)
-		return;
-	if (c->in.busy) {
-		if (c->in_events != events)
-			loop_cancel(&c->in);	/* its completion comes back here */
-		return;
-	}
-	c->in_events = events;
-	if (loop_poll(c->s->v.loop, &c->in, c->fd, events, on_in))
+	if (c->watch_out && watch(c, false))
 		fault(c);
+	else
+		vconn_advance(c);
 }
 
-static void on_in(struct op *op, int res)
+/* ---- events ---- */
+
+static void event(struct vconn *c, uint32_t ev)
 {
-	struct vconn *c = container_of(op, struct vconn, in);
-	struct vsock *s = c->s;
-
-	if (hung(c)) {
-		;
-	} else if (res == -ECANCELED) {
-		vhost_watch(c);		/* for something else now */
-	} else if (res < 0) {
-		fault(c);
-	} else if (c->state == VCONN_HELLO) {
-		hello(c);
-	} else if (c->state == VCONN_ASKED) {
-		if (res & (POLLHUP | POLLERR))
-			vconn_reset(c);	/* the client did not wait for the answer */
-	} else if (reading(c)) {
-		vconn_readable(c);	/* bytes, the end, or an error: reading tells */
-	}
-	vsock_settle(s);
-}
-
-static void on_out(struct op *op, int res)
-{
-	struct vconn *c = container_of(op, struct vconn, out);
-	struct vsock *s = c->s;
-
-	(void)res;		/* an error shows itself when sending */
-	if (!hung(c))
+	c->ending |= (ev & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
+	if ((ev & (EPOLLOUT | EPOLLHUP | EPOLLERR)) && c->buf.used)
 		flush(c);
+	if (c->state == VCONN_HELLO)
+		hello(c);
+	else if (c->state == VCONN_ASKED && (ev & (EPOLLHUP | EPOLLERR)))
+		vconn_reset(c);		/* the client did not wait for the answer */
+	else if (reading(c))
+		vconn_readable(c);	/* bytes, the end, or an error: reading tells */
+	else if (ev & (EPOLLHUP | EPOLLERR))
+		vhost_look(c);
+}
+
+static void on_ready(struct op *op, int res)
+{
+	struct vsock *s = container_of(op, struct vsock, ready_op);
+	struct epoll_event ev[EVENTS];
+	int n = s->running && res > 0 ? epoll_wait(s->epfd, ev, EVENTS, 0) : 0;
+
+	s->stat.wakeups++;
+	/* The dead among them are freed only in vsock_settle(). */
+	for (int i = 0; i < n; i++)
+		event(ev[i].data.ptr, ev[i].events);
 	vsock_settle(s);
+}
+
+void vhost_wait(struct vsock *s)
+{
+	if (!s->running || s->ready_op.busy)
+		return;
+	if (loop_poll(s->v.loop, &s->ready_op, s->epfd, POLLIN, on_ready))
+		vsock_want_tick(s);	/* which comes by here */
 }
