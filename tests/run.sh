@@ -47,7 +47,7 @@ count_criterion() {
 step() {
 	local name=$1 limit=$2 how=$3 begin=$SECONDS log rc p f s
 	shift 3
-	log=$logs/${name// /-}.log
+	log=$logs/${name//[^a-z0-9]/-}.log
 	printf '%-28s' "$name"
 	timeout -k 15 "$limit" "$@" >"$log" 2>&1 </dev/null
 	rc=$?

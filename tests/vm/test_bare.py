@@ -23,7 +23,7 @@ def ends(vmm, what, status, word, text="", **args):
     vm = Vm(what, vmm, kernel=bare(what), **{"boot_timeout": 60, **args})
     try:
         rc, got, why = vm.start().end(LONG)
-        equal((rc, got), (status, word), f"{why}; exit status and end")
+        equal((rc, got), (status, word), f"{why}; {vm.tail(60)}\nexit status and end")
         check(text in why, f"reason {why!r} without {text!r}")
         check(vm.status[0].startswith("run ") and vm.status[0].split()[1].isdigit(),
               f"first status line {vm.status[0]!r}")
@@ -132,7 +132,7 @@ def refused(vmm, status, text, *argv):
 
 
 def wrong_options_are_refused(vmm):
-    refused(vmm, 2, "--kernel FILE is missing")
+    refused(vmm, 2, "--kernel FILE or --restore DIR is missing")
     refused(vmm, 2, "no such option '--kernle'", "--kernle", "x")
     refused(vmm, 2, "not a whole number from 1 to 32", "--kernel", "x", "--cpus", "33")
     refused(vmm, 2, "is not between", "--kernel", "x", "--memory", "1M")
