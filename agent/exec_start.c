@@ -163,6 +163,9 @@ static int open_pipe(struct start *s, int i)
 	s->theirs[i] = p[i != 0];
 	if (fcntl(s->ours[i], F_SETFL, O_NONBLOCK) < 0)
 		return fail(s, errno, "pipe: %s", strerror(errno));
+	/* /dev/stdout opens the pipe anew, and that takes its owner's right. */
+	if (s->as_user && fchown(s->theirs[i], s->user.uid, s->user.gid) < 0)
+		return fail(s, errno, "hand over a pipe: %s", strerror(errno));
 	return 0;
 }
 

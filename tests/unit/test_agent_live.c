@@ -201,8 +201,9 @@ Test(agent_live, folder_user_and_environment)
 	if (geteuid() == 0) {
 		struct live_run u = { .x.user = "nobody" }, n = { .x = { .user = "12345", .group = "777" } };
 
-		live_sh(&u, "id -un; id -u; echo $USER");
+		live_sh(&u, "id -un; id -u; echo $USER >/dev/stdout; echo e >/dev/stderr");
 		cr_expect_str_eq(u.out, "nobody\n65534\nnobody\n");
+		cr_expect_str_eq(u.err, "e\n");
 		live_free(&u);
 		live_sh(&n, "id -u; id -g; id -G; echo $HOME");
 		cr_expect_str_eq(n.out, "12345\n777\n777\n/\n");
