@@ -517,9 +517,11 @@ static void conn_work(struct work *w)
 	if (!c->dead && !c->closing && c->ops && c->ops->pump)
 		c->ops->pump(c);
 	if (!c->dead && !c->tx_blocked && c->tx_off < c->tx_len) {
+		bool waited = !conn_idle(c);
+
 		flush(c);
-		if (c->ops && conn_idle(c))
-			evloop_queue(&c->work);	/* the job may have waited for that */
+		if (waited && c->ops && conn_idle(c))
+			evloop_queue(&c->work);	/* the job has waited for that */
 	}
 	if (c->closing && !c->tx_blocked)
 		flush(c);
