@@ -168,7 +168,7 @@ setup:
 	@tests/setup.sh $(PKG_BUILD) $(PKG_GUEST) $(PKG_TEST)
 
 # ---- tests ---------------------------------------------------------------------------------
-$(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC)) $(LIBHOST)
+$(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC)) $(LIBHOST) | $(AGENT)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
 

@@ -208,15 +208,16 @@ static void in_event(struct watch *w, uint32_t events)
 
 /* ---- stdout and stderr ------------------------------------------------- */
 
-/* The command's side is closed: nothing more can come. */
+/*
+ * The command's side is closed: nothing more can come. No EOF is sent: EXIT follows as a
+ * rule at once and says the same, and a message costs the guest milliseconds on some hosts.
+ */
 static void out_close(struct exec_out *o)
 {
 	if (o == o->x->out && (o->x->flags & PROTO_EXEC_TTY))
 		in_close(o->x);
 	evloop_del(&o->w);
 	o->ready = false;
-	if (!o->ended && o->x->c && o->x->pid && !o->x->helper)
-		conn_send_empty(o->x->c, PROTO_EOF, (uint16_t)(1 + (o - o->x->out)));
 	o->ended = true;
 }
 
