@@ -328,6 +328,7 @@ Test(virtio, one_busy_queue_does_not_starve_another)
 /* security.md 4: a broken chain fails the device, with its rule, until it is reset. */
 Test(virtio, a_broken_chain_needs_a_reset_and_nothing_runs_until_then)
 {
+	unsigned kicks;
 	bool raised;
 
 	rig_start(&r, 0);
@@ -335,6 +336,7 @@ Test(virtio, a_broken_chain_needs_a_reset_and_nothing_runs_until_then)
 	rig_kick(&r, 0);
 	rig_run(&r);
 	cr_assert_str_eq(r.d->why, "head index");
+	kicks = p->kicks[1];
 	cr_assert_eq(rig_get(&r, VIRTIO_MMIO_STATUS), RIG_OK | NEEDS);
 	cr_assert_eq(rig_irq(&r, &raised), VIRTIO_MMIO_INT_CONFIG);
 	cr_assert(raised);
@@ -342,6 +344,7 @@ Test(virtio, a_broken_chain_needs_a_reset_and_nothing_runs_until_then)
 	rig_kick(&r, 1);
 	rig_run(&r);
 	cr_assert_eq(rig_used(&r, 1, NULL), -1);
+	cr_assert_eq(p->kicks[1], kicks);
 	virtio_fault(r.d, "later");	/* the reason that stays is the one that failed it */
 	cr_assert_str_eq(r.d->why, "head index");
 	virtio_fail(r.d, "again");
@@ -364,6 +367,30 @@ Test(virtio, a_driver_cannot_set_needs_reset_itself)
 	rig_status(&r, NEEDS);
 	cr_assert_eq(r.d->status, RIG_OK);
 	cr_assert(virtio_live(r.d));
+}
+
+/* A device may look for chains whenever its own I/O ends, not only when it is kicked. */
+Test(virtio, a_device_that_is_not_live_is_given_no_chain)
+{
+	struct vchain c;
+
+	rig_start(&r, 0);
+	p->hold = p->slow = true;
+	add(0);
+	rig_kick(&r, 0);
+	rig_run(&r);
+	add(0);
+	virtio_fail(r.d, "enough");
+	cr_assert(!virtio_next(r.d, &r.d->q[0], &c));
+	rig_set(&r, VIRTIO_MMIO_STATUS, 0);
+	cr_assert(r.d->stopping);
+	cr_assert(!virtio_next(r.d, &r.d->q[0], &c));
+	probe_complete(p);
+	rig_start(&r, 0);
+	add(0);
+	rig_status(&r, GONE);
+	r.d->budget[0] = 1;
+	cr_assert(!virtio_next(r.d, &r.d->q[0], &c));
 }
 
 /* security.md 13: a million faults are a few lines. */
