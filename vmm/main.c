@@ -51,8 +51,17 @@ static void status(const struct conf *c, const char *fmt, ...)
 		log_say(LOG_LEVEL_DEBUG, "status line lost: %s", strerror(errno));
 }
 
+/* guest/README.md says why of each. */
 static const char base_cmdline[] =
-	"panic=-1 reboot=k no_timer_check tsc=reliable random.trust_bootloader=on";
+	"panic=-1 reboot=k no_timer_check tsc=reliable noreplace-smp random.trust_bootloader=on";
+
+/*
+ * Where the guest's kernel is emulated: a timer tick costs milliseconds there, so
+ * a busy CPU takes one in ten; and only a kernel of guest/ can run at all, which
+ * takes a longer clearcpuid= than a stock one.
+ */
+static const char emulated_cmdline[] = " tick_stretch=10";
+#define CLEARCPUID_MAX 511u
 
 static struct vcpu_entry entry_of(const struct fw_entry_x86 *f)
 {
@@ -62,7 +71,7 @@ static struct vcpu_entry entry_of(const struct fw_entry_x86 *f)
 	};
 }
 
-/* What the kernel must not believe of CPUID, as a command-line option; "" on most hosts. */
+/* What the kernel has to be told of a host that emulates it, as options; "" on other hosts. */
 static int probe_cpuid(char *option, size_t len, struct err *e)
 {
 	struct cpuid_leaf seen[CPUID_MAX], supported[KVM_CPUID_MAX];
@@ -92,7 +101,8 @@ static int probe_cpuid(char *option, size_t len, struct err *e)
 		return 0;
 	/* Something is visible that should not be: this host emulates the guest's kernel. */
 	left_out = cpuid_mask_build(seen, n, supported, vm.cpuid.nent, &cpuid_policy_emulated,
-				    CPUID_MASK_STOCK, option, len);
+				    CLEARCPUID_MAX, option, len);
+	snprintf(option + strlen(option), len - strlen(option), "%s", emulated_cmdline);
 	if (left_out)
 		log_say(LOG_LEVEL_INFO, "%u CPU features are visible to the guest's kernel that "
 			"this host cannot emulate", left_out);
@@ -128,7 +138,7 @@ static int load_kernel(const struct conf *c, const char *cmdline, struct fw_entr
 /* Everything that the boot CPU needs for its first instruction. */
 static int prepare(const struct conf *c, struct err *e)
 {
-	char option[CPUID_MASK_STOCK + 16], cmdline[CMDLINE_MAX];
+	char option[CLEARCPUID_MAX + 64], cmdline[CMDLINE_MAX];
 	struct fw_entry_x86 fw;
 	struct vcpu_entry entry;
 	int rc = probe_cpuid(option, sizeof(option), e);
