@@ -46,39 +46,52 @@ class Result:
         self.rc, self.out, self.err, self.status = rc, out, err, status
 
     def __str__(self):
-        return f"status {self.rc}, {self.status}, stdout {self.out!r}, stderr {self.err!r}"
+        return (f"status {self.rc}, {self.status}, stdout {self.out[:300]!r}, "
+                f"stderr {self.err[:300]!r}")
 
 
 class Running:
-    """A command in the guest that has not ended yet."""
+    """A command in the guest that has not ended yet. Its streams are served from the start, or,
+    with `lazy`, not before wait()."""
 
-    def __init__(self, argv, stdin):
+    def __init__(self, argv, stdin, lazy):
         self.status_r, status_w = os.pipe()
-        self.started = time.monotonic()
         self.child = subprocess.Popen(
-            argv[:1] + [argv[1], "--status-fd", str(status_w)] + argv[2:], pass_fds=[status_w],
+            argv[:2] + ["--status-fd", str(status_w)] + argv[2:], pass_fds=[status_w],
             stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         os.close(status_w)
-        self.stdin = stdin
+        self.stdin, self.out, self.err = stdin, b"", b""
+        self.server = threading.Thread(target=self.serve, daemon=True)
+        if not lazy:
+            self.server.start()
+
+    def serve(self):
+        self.out, self.err = self.child.communicate(self.stdin)
+
+    def finish(self, timeout):
+        """True when it ended by itself in time."""
+        if not self.server.ident:
+            self.server.start()
+        self.server.join(timeout)
+        late = self.server.is_alive()
+        if late:
+            self.child.kill()
+            self.server.join()
+        with os.fdopen(self.status_r) as f:
+            line = f.read()
+        return not late, Result(self.child.returncode, self.out, self.err,
+                                json.loads(line) if line else {})
 
     def wait(self, timeout=EXEC_SECONDS):
-        try:
-            out, err = self.child.communicate(self.stdin, timeout=timeout)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            out, err = self.child.communicate()
-            raise Failure(f"no end within {timeout} s; stdout {out[:300]!r}, "
-                          f"stderr {err[:300]!r}") from None
-        finally:
-            with os.fdopen(self.status_r) as f:
-                line = f.read()
-        return Result(self.child.returncode, out, err, json.loads(line) if line else {})
+        good, result = self.finish(timeout)
+        check(good, f"no end within {timeout} s; {result}")
+        return result
 
     def kill(self):
-        self.child.kill()
-        self.child.communicate()
-        os.close(self.status_r)
+        if self.child.poll() is None:
+            self.child.kill()
+            self.finish(None)
 
 
 class Vm:
@@ -170,10 +183,10 @@ class Vm:
 
     # ---- commands in the guest
 
-    def spawn(self, command, *options, stdin=None):
+    def spawn(self, command, *options, stdin=None, lazy=False):
         argv = command if isinstance(command, list) else ["sh", "-c", command]
         return Running([os.path.join(OUT, "guestctl"), self.socket, *options, "exec", "--", *argv],
-                       stdin)
+                       stdin, lazy)
 
     def run(self, command, *options, stdin=None, timeout=EXEC_SECONDS):
         return self.spawn(command, *options, stdin=stdin).wait(timeout)

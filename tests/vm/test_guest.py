@@ -5,7 +5,7 @@ import os
 import random
 import re
 import time
-from harness import OUT, Group, Skip, check, equal
+from harness import EXEC_SECONDS, OUT, Group, Skip, check, equal
 
 KERNEL = {"kernel": os.path.join(OUT, "guest", "vmlinux"),
           "initrd": os.path.join(OUT, "guest", "initramfs.cpio"), "boot_timeout": 600}
@@ -120,23 +120,30 @@ def both_streams_at_once(vm):
 
 
 def many_commands_at_once(vm):
-    running = [vm.spawn(f"echo {i}; cat; sleep 2; exit {i}", stdin=b"x" * i)
-               for i in range(PARALLEL)]
-    for i, command in enumerate(running):
-        result = command.wait(400)
-        equal((result.rc, result.out), (i, f"{i}\n".encode() + b"x" * i), f"command {i}")
+    running = [vm.spawn(f"echo {i}; cat; until [ -e /tmp/go ]; do sleep 1; done; exit {i}",
+                        stdin=b"x" * i) for i in range(PARALLEL)]
+    try:
+        deadline = time.monotonic() + EXEC_SECONDS
+        while vm.good("ps -o args | grep -c '[/]tmp/go' || true") != str(PARALLEL):
+            check(time.monotonic() < deadline, "they did not all run at once")
+        vm.good("touch /tmp/go")
+        for i, command in enumerate(running):
+            result = command.wait(400)
+            equal((result.rc, result.out), (i, f"{i}\n".encode() + b"x" * i), f"command {i}")
+    finally:
+        for command in running:
+            command.kill()
 
 
 def slow_reader_stalls_nobody(vm):
-    slow = vm.spawn(["head", "-c", "1000000", "/dev/zero"])     # nobody reads its pipe
+    slow = vm.spawn(["head", "-c", "1000000", "/dev/zero"], lazy=True)
     try:
         equal(vm.good("echo hi"), "hi", "another command")
         check(slow.child.poll() is None, "it ended, although its output was not read")
         result = slow.wait(400)
         equal((result.rc, len(result.out)), (0, 1000000), "the slow one")
     finally:
-        if slow.child.poll() is None:
-            slow.kill()
+        slow.kill()
 
 
 def background_child_does_not_hold_it(vm):
@@ -181,8 +188,7 @@ def fork_bomb_is_contained(vm):
         result = bomb.wait(300)
         equal((result.rc, result.out), (124, b"go\n"), f"the bomb: {result.status}; result")
     finally:
-        if bomb.child.poll() is None:
-            bomb.kill()
+        bomb.kill()
     no_process(vm, "[b]omb")
 
 
