@@ -327,8 +327,26 @@ static void drop_all(struct vsock *s)
 	s->nrst = s->rst_head = 0;
 }
 
+/* The guest's connections are those of another machine's past: tell it (5.10.6.7). */
+static void tell(struct vsock *s)
+{
+	const struct virtio_vsock_event ev = { htole32(VIRTIO_VSOCK_EVENT_TRANSPORT_RESET) };
+	struct virtq *q = &s->v.q[EVENT];
+	struct vchain *ch = &s->rx[0];
+
+	if (!virtio_next(&s->v, q, ch))
+		return;		/* its kick comes by here */
+	s->tell = false;
+	if (vchain_write(ch, &ev, sizeof(ev)))
+		virtio_fail(&s->v, "event buffer smaller than an event");
+	virtio_done(&s->v, q, ch);
+	virtio_flush(&s->v, q);
+}
+
 void vsock_settle(struct vsock *s)
 {
+	if (live(s) && s->tell)
+		tell(s);
 	if (live(s))
 		rx_run(s);
 	if (s->running && s->v.failed)
@@ -342,27 +360,13 @@ void vsock_settle(struct vsock *s)
 	}
 }
 
-bool vsock_transport_reset(struct virtio_dev *d)
-{
-	struct vsock *s = container_of(d, struct vsock, v);
-	const struct virtio_vsock_event ev = { htole32(VIRTIO_VSOCK_EVENT_TRANSPORT_RESET) };
-	struct vchain *ch = &s->rx[0];
-	bool told = false;
-
-	drop_all(s);
-	if (live(s) && virtio_next(d, &d->q[EVENT], ch)) {
-		told = !vchain_write(ch, &ev, sizeof(ev));
-		virtio_done(d, &d->q[EVENT], ch);
-		virtio_flush(d, &d->q[EVENT]);
-	}
-	vsock_settle(s);
-	return told;
-}
-
-/* The guest's connections led to another process. */
 static void vsock_restored(struct virtio_dev *d)
 {
-	(void)vsock_transport_reset(d);
+	struct vsock *s = container_of(d, struct vsock, v);
+
+	drop_all(s);
+	s->tell = true;
+	vsock_settle(s);
 }
 
 static int vsock_open(struct virtio_dev *d, const struct conf_dev *c, struct err *e)
@@ -403,7 +407,7 @@ static bool vsock_stop(struct virtio_dev *d)
 {
 	struct vsock *s = container_of(d, struct vsock, v);
 
-	s->running = s->backoff = false;
+	s->running = s->backoff = s->tell = false;
 	drop_all(s);
 	vconn_reap(s);
 	loop_cancel(&s->accept);

@@ -127,6 +127,7 @@ struct vsock {
 	struct virtio_vsock_config cfg;
 	uint64_t cid;
 	bool running, stopping;
+	bool tell;			/* the guest has yet to hear of a restore */
 	bool backoff;			/* accept failed for want of something: wait a tick */
 	/* Unix side */
 	int fd, epfd;			/* the listener; all connections */
@@ -169,11 +170,6 @@ void vsock_rst(struct vsock *s, const struct vpkt *p);
 /* Make sure that vsock_tick() will run. */
 void vsock_want_tick(struct vsock *s);
 uint64_t vsock_now(void);
-/*
- * After a restore: the guest is told that its connections are gone (5.10.6.7)
- * and all of ours are dropped. False when the guest offers no event buffer.
- */
-bool vsock_transport_reset(struct virtio_dev *d);
 
 /* ---- vsock_conn.c ---- */
 /* Takes @fd. NULL, with @fd closed, when the side has VSOCK_CONNS_MAX or memory is short. */

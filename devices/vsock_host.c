@@ -145,8 +145,10 @@ static void hello(struct vconn *c)
 /* Wait for @c from now on, or for room in its socket too, or no more for that. */
 static int watch(struct vconn *c, bool out)
 {
-	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u),
-				  .data.ptr = c };
+	struct epoll_event ev = {
+		.events = EPOLLIN | EPOLLRDHUP | EPOLLET | (out ? EPOLLOUT : 0u),
+		.data.ptr = c,
+	};
 	int rc;
 
 	if (c->watched && c->watch_out == out)

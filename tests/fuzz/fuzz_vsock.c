@@ -309,7 +309,8 @@ static void step(void)
 		run();
 		break;
 	case 10:
-		(void)vsock_transport_reset(f.d);
+		if (f.s->running)
+			vsock_ops.restored(f.d);
 		break;
 	default:
 		packet();

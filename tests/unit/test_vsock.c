@@ -323,6 +323,35 @@ Test(vsock, data_after_shutdown)
 	breaks(&g, fd, hport, "data after SHUTDOWN");
 }
 
+/* One answer is enough, and what comes before the guest has read it is nothing new. */
+Test(vsock, nothing_counts_while_a_rst_is_owed)
+{
+	uint32_t hport;
+	struct vg g;
+	int fd;
+
+	vg_open(&g, 1);
+	fd = vg_pair(&g, 1024, &hport);
+	close(vg_connect(&g, 7));
+	vg_run(&g);			/* REQUEST has the only buffer, and keeps it */
+	vg_send(&g, 1024, hport, 77);
+	cr_assert_eq(vconn_find(g.s, 1024, hport)->state, VCONN_RESET);
+	vg_send(&g, 1024, hport, REQUEST);
+	vg_data(&g, 1024, hport, "x", 1);
+	vg_shut(&g, 1024, hport, 3);
+	cr_assert_eq(g.s->stat.refused, 1);
+	vg_rx(&g, 8);
+	vg_expect(&g, REQUEST);
+	cr_assert_eq(g.p.gport, 7);
+	for (int i = 0; i < 2; i++) {	/* the other client has left */
+		vg_expect(&g, RST);
+		cr_assert(g.p.gport == 7 || g.p.gport == 1024);
+	}
+	vg_silent(&g);
+	close(fd);
+	vg_close(&g);
+}
+
 Test(vsock, an_acknowledgement_of_more_than_was_sent)
 {
 	struct virtio_vsock_hdr h;
@@ -385,29 +414,41 @@ Test(vsock, a_credit_request_is_answered_once_each)
 	vg_close(&g);
 }
 
-/* 5.10.6.7 */
-Test(vsock, transport_reset_tells_the_guest_and_drops_everything)
+/* 5.10.6.7: the guest is told as soon as it has a buffer for it. */
+Test(vsock, after_a_restore_the_guest_is_told_and_nothing_is_left)
 {
 	const struct rig_part ev = { "\xff\xff\xff\xff", 4, true };
 	uint32_t hport, len;
 	struct vg g;
-	int fd, head;
 	char b;
 
 	vg_open(&g, 4);
-	fd = vg_pair(&g, 1024, &hport);
-	cr_assert(!vsock_transport_reset(g.r.d), "no event buffer");
-	close(fd);
-	fd = vg_pair(&g, 1024, &hport);
-	head = rig_add(&g.r, 2, &ev, 1);
-	cr_assert(vsock_transport_reset(g.r.d));
-	vg_run(&g);
-	cr_assert_eq(rig_used(&g.r, 2, &len), head);
-	cr_assert_eq(len, 4);
-	cr_assert_eq(memcmp(rig_part_at(&g.r, 2, (uint16_t)head, 0), "\0\0\0\0", 4), 0);
-	cr_assert_eq(vg_read(fd, &b, 1), 0);
-	cr_assert(TAILQ_EMPTY(&g.s->all));
-	vg_silent(&g);
-	close(fd);
+	for (int late = 0; late < 2; late++) {
+		int fd = vg_pair(&g, 1024, &hport), head;
+
+		if (late)
+			vsock_ops.restored(g.r.d);
+		head = rig_add(&g.r, 2, &ev, 1);
+		if (!late)
+			vsock_ops.restored(g.r.d);
+		rig_kick(&g.r, 2);
+		vg_run(&g);
+		cr_assert_eq(rig_used(&g.r, 2, &len), head);
+		cr_assert_eq(len, 4);
+		cr_assert_eq(memcmp(rig_part_at(&g.r, 2, (uint16_t)head, 0), "\0\0\0\0", 4), 0);
+		cr_assert_eq(vg_read(fd, &b, 1), 0);
+		cr_assert(TAILQ_EMPTY(&g.s->all));
+		vg_silent(&g);
+		rig_add(&g.r, 2, &ev, 1);
+		rig_kick(&g.r, 2);
+		vg_run(&g);
+		cr_assert_eq(rig_used(&g.r, 2, &len), -1, "once is enough");
+		close(fd);
+		if (!late) {	/* take back the buffer that is left */
+			rig_set(&g.r, VIRTIO_MMIO_STATUS, 0);
+			vg_run(&g);
+			vg_start(&g, 4);
+		}
+	}
 	vg_close(&g);
 }

@@ -63,8 +63,9 @@ Test(vsock_host, a_bad_line_closes_the_connection_with_its_reason)
 	vg_open(&g, 4);
 	for (unsigned i = 0; i < ARRAY_LEN(bad); i++) {
 		int fd = vg_client(&g);
+		size_t n = strlen(bad[i].line);
 
-		cr_assert_eq(write(fd, bad[i].line, strlen(bad[i].line)), (ssize_t)strlen(bad[i].line));
+		cr_assert_eq(write(fd, bad[i].line, n), (ssize_t)n);
 		if (strstr(bad[i].why, "left"))
 			shutdown(fd, SHUT_WR);
 		vg_run(&g);
@@ -187,6 +188,9 @@ Test(vsock_host, the_guest_reaches_a_unix_listener)
 	cr_assert_eq(g.p.alloc, VSOCK_BUF_MAX);
 	fd = accept(l, NULL, NULL);
 	cr_assert_geq(fd, 0);
+	cr_assert_eq(write(fd, "hi", 2), 2);	/* the REQUEST carried credit */
+	vg_expect(&g, RW);
+	cr_assert_eq(g.p.len, 2);
 	vg_data(&g, 5000, 80, "ping", 4);
 	cr_assert_eq(vg_read(fd, junk, sizeof(junk)), 4);
 	cr_assert_eq(memcmp(junk, "ping", 4), 0);
@@ -196,6 +200,30 @@ Test(vsock_host, the_guest_reaches_a_unix_listener)
 	close(fd);
 	close(l);
 	snprintf(path, sizeof(path), "%s_80", g.path);
+	unlink(path);
+	vg_close(&g);
+}
+
+/* The guest can see which host port comes next, and take it first. */
+Test(vsock_host, a_port_that_the_guest_took_is_passed_over)
+{
+	uint32_t hport, port;
+	char path[64];
+	struct vg g;
+	int l, fd;
+
+	vg_open(&g, 4);
+	fd = vg_pair(&g, 1024, &hport);
+	close(fd);
+	l = vg_listen(&g, hport + 1, 4);
+	vg_expect(&g, SHUTDOWN);
+	vg_send(&g, 1024, hport + 1, REQUEST);
+	vg_expect(&g, RESPONSE);
+	fd = vg_pair(&g, 1024, &port);
+	cr_assert_eq(port, hport + 2);
+	close(fd);
+	close(l);
+	snprintf(path, sizeof(path), "%s_%u", g.path, hport + 1);
 	unlink(path);
 	vg_close(&g);
 }
