@@ -227,7 +227,7 @@ void vhost_dial(struct vconn *c)
 		s->stat.opened++;
 		vconn_owe(c, VOWE_RESPONSE);
 		vconn_readable(c);
-	} else if (errno == EAGAIN && !c->watched) {	/* the listener is busy: the tick tries again */
+	} else if (errno == EAGAIN && !c->watched) {	/* listener busy: a tick tries again */
 		if (!c->deadline)
 			c->deadline = vsock_now() + s->dial_ns;
 		vsock_want_tick(s);

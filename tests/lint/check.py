@@ -84,7 +84,7 @@ class Checker:
             if like(name, rules.C) and re.match(r" {8}", line):
                 self.fault(name, number, "space", "indented by spaces")
             if (like(name, rules.CODE) and len(line.expandtabs(8)) > rules.WIDTH
-                    and not SENTENCE.search(line.expandtabs(8)[:rules.WIDTH])):
+                    and not SENTENCE.search(line.expandtabs(8)[:rules.WIDTH].replace(r'\"', ""))):
                 self.fault(name, number, "width", f"more than {rules.WIDTH} columns")
             if any(p in line for p in rules.PATHS):
                 self.fault(name, number, "path", "names a folder of a build machine")

@@ -130,7 +130,8 @@ Test(agent_files, list_stat_mkdir_remove_rename)
 	cr_expect_eq(client_rename(c, at(0, "a"), at(1, "z"), T, &e), 0, "%s", e.msg);
 	sh("test -d z/b/c; ln -s z l/sub/out; mkdir -p l/sub/x/y; test -e l/sub/x/y");
 	cr_expect_eq(client_remove(c, at(0, "l"), PROTO_FILE_RECURSIVE, T, &e), 0, "%s", e.msg);
-	cr_expect_eq(client_remove(c, at(0, "l"), PROTO_FILE_RECURSIVE | PROTO_FILE_FORCE, T, &e), 0);
+	cr_expect_eq(client_remove(c, at(0, "l"), PROTO_FILE_RECURSIVE | PROTO_FILE_FORCE, T,
+				   &e), 0);
 	cr_expect_eq(client_remove(c, at(0, "l"), PROTO_FILE_FORCE, T, &e), 0);
 	sh("test ! -e l; test -d z/b/c");
 	client_close(c);
@@ -158,7 +159,8 @@ Test(agent_files, tar_streams_agree_with_tar)
 	}
 	sh("rm -r one; mkdir one");
 	out = open(at(0, "ours.tar"), O_RDWR | O_CREAT, 0600);
-	cr_assert_eq(client_tar_out(c, at(1, "src"), out, PROTO_FILE_CONTENTS, T, &e), 0, "%s", e.msg);
+	cr_assert_eq(client_tar_out(c, at(1, "src"), out, PROTO_FILE_CONTENTS, T, &e), 0, "%s",
+		     e.msg);
 	sh("tar -xpf ours.tar -C one && diff -r -x pipe --no-dereference src one && "
 	   "test \"$(stat -c %a:%Y one/run one/dir/big)\" = \"$(stat -c %a:%Y src/run src/dir/big)\"");
 	cr_assert_eq(ftruncate(out, 0), 0);
@@ -189,7 +191,8 @@ Test(agent_files, tar_streams_cannot_leave_their_folder)
 
 	sh("mkdir dst out t; echo x >f");
 	bad_tar("tar -P -cf bad.tar --transform=s,f,../out/evil, f", EINVAL, "leads out");
-	bad_tar("tar -cf bad.tar f; head -c 600 bad.tar >b; mv b bad.tar", EPIPE, "middle of a file");
+	bad_tar("tar -cf bad.tar f; head -c 600 bad.tar >b; mv b bad.tar", EPIPE,
+		"middle of a file");
 	bad_tar("tar -cf bad.tar f; printf X | dd of=bad.tar bs=1 seek=3 conv=notrunc 2>/dev/null",
 		EBADMSG, "checksum");
 	bad_tar("truncate -s 1M s1; tar --sparse -cf bad.tar s1; rm s1", EBADMSG, "");

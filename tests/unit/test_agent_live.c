@@ -199,7 +199,8 @@ Test(agent_live, folder_user_and_environment)
 	cr_expect_str_eq(c.out, "X=y\n");
 	live_free(&c);
 	if (geteuid() == 0) {
-		struct live_run u = { .x.user = "nobody" }, n = { .x = { .user = "12345", .group = "777" } };
+		struct live_run u = { .x.user = "nobody" };
+		struct live_run n = { .x = { .user = "12345", .group = "777" } };
 
 		live_sh(&u, "id -un; id -u; echo $USER >/dev/stdout; echo e >/dev/stderr");
 		cr_expect_str_eq(u.out, "nobody\n65534\nnobody\n");

@@ -107,7 +107,8 @@ static int on_tty(struct client *c, short revents, void *arg)
 	else if (t->a.n == 3)
 		cr_expect_eq(client_winch(c, 50, 132), 0);
 	else if (t->a.n == 5)
-		cr_expect_eq(write(t->in, "stty size; test -t 0 && test -t 2 && echo yes\n", 46), 46);
+		cr_expect_eq(write(t->in, "stty size; test -t 0 && test -t 2 && echo yes\n", 46),
+			     46);
 	else if (t->a.n == 7)
 		cr_expect_eq(write(t->in, "sleep 60\n", 9), 9);
 	else if (t->a.n == 9)

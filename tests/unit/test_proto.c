@@ -47,7 +47,8 @@ Test(proto, hello_round_trip_and_refusals)
 	proto_wr_hello(&w, PROTO_HELLO, true, &in);
 	n = end();
 	cr_expect_eq(proto_hello_read(buf + 8, n, true, &out), 0);
-	cr_expect(out.min == 1 && out.max == 3 && out.features == in.features && out.boot_ns == 42 &&
+	cr_expect(out.min == 1 && out.max == 3 && out.features == in.features &&
+		  out.boot_ns == 42 &&
 		  out.stdin_window == 65536);
 	for (size_t k = 0; k < n; k++)
 		cr_expect_eq(proto_hello_read(buf + 8, k, true, &out), -EBADMSG, "%zu bytes", k);
@@ -171,7 +172,8 @@ Test(proto, unknown_attribute_without_must_is_skipped)
 
 Test(proto, exit_round_trip_and_refusals)
 {
-	struct proto_exit in = { .code = 7, .result = PROTO_R_OOM, .wall_ns = 9, .mem_peak = 10 }, out;
+	struct proto_exit in = { .code = 7, .result = PROTO_R_OOM, .wall_ns = 9, .mem_peak = 10 };
+	struct proto_exit out;
 	size_t n;
 
 	strcpy(in.msg, "a\033[31mred\n\x7f");
@@ -180,7 +182,8 @@ Test(proto, exit_round_trip_and_refusals)
 	proto_wr_exit(&w, 1, &in);
 	n = end();
 	cr_assert_eq(proto_exit_read(buf + 8, n, &out), 0);
-	cr_expect(out.code == 7 && out.signal == 0 && out.result == PROTO_R_OOM && out.wall_ns == 9);
+	cr_expect(out.code == 7 && out.signal == 0 && out.result == PROTO_R_OOM &&
+		  out.wall_ns == 9);
 	cr_expect_str_eq(out.msg, "a?[31mred??", "control characters reach a terminal");
 	begin(PROTO_EXIT);
 	proto_wr_num(&w, PROTO_K_RESULT, 0);

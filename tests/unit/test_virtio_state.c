@@ -124,7 +124,12 @@ Test(virtio_state, a_chain_in_flight_is_not_saved)
 /* security.md 9: what a state says of a device is checked like what a driver says. */
 Test(virtio_state, each_lie_is_refused_with_its_reason)
 {
-	static const struct { unsigned off; uint64_t value; unsigned len; const char *why; } lies[] = {
+	static const struct {
+		unsigned off;
+		uint64_t value;
+		unsigned len;
+		const char *why;
+	} lies[] = {
 		{ OFF_ID, 2, 4, "no usable state" },
 		{ OFF_NQUEUES, 3, 4, "no usable state" },
 		{ OFF_STATUS, VIRTIO_CONFIG_S_DRIVER_OK, 4, "no usable state" },
