@@ -491,6 +491,13 @@ static void meet(unsigned *mine, unsigned *other, unsigned turn)
 			return;
 }
 
+/* A little later each time, so that the two stores happen at once in some rounds. */
+static void dawdle(unsigned n)
+{
+	for (volatile unsigned i = 0; i < n; i++)
+		;
+}
+
 static void *driver(void *arg)
 {
 	uint16_t *event = (void *)(ram + 0x3000 + 4 + 8 * N);
@@ -500,6 +507,7 @@ static void *driver(void *arg)
 		uint16_t idx = (uint16_t)n, seen;
 
 		meet(&turn_driver, &turn_device, 2 * n + 1);
+		dawdle(n % 61);
 		if (interrupts) {	/* ask for one at the next used entry, then look for it */
 			__atomic_store_n(&avail()[2 + N], idx, __ATOMIC_SEQ_CST);
 			seen = __atomic_load_n(&used()[1], __ATOMIC_SEQ_CST);
@@ -533,10 +541,12 @@ static void barrier_rounds(void)
 			if (virtq_pop(&q, &c) != 1)
 				break;
 			meet(&turn_device, &turn_driver, 2 * n + 1);
+			dawdle(n % 67);
 			virtq_push(&q, &c);
 			sees = virtq_wants_irq(&q);
 		} else {
 			meet(&turn_device, &turn_driver, 2 * n + 1);
+			dawdle(n % 67);
 			sees = virtq_listen(&q);
 		}
 		meet(&turn_device, &turn_driver, 2 * n + 2);
