@@ -18,6 +18,9 @@
 
 #define CONN_MAX 200u	/* connections; more are refused */
 
+/* While more than that waits to be sent, a client is not read. */
+#define CONN_TX_HIGH 16384u
+
 struct conn;
 
 /* Every operation may be NULL: then the message is ignored. */
@@ -72,6 +75,8 @@ void conn_input(struct conn *c, const uint8_t *p, size_t n);
 /* End the connection now; freed later in this turn. */
 void conn_kill(struct conn *c);
 
+/* Write what waits, as far as the socket takes it. */
+void conn_flush(struct conn *c);
 /* True when next to nothing waits to be sent: the moment for a job to send more. */
 bool conn_idle(const struct conn *c);
 /*

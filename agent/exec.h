@@ -2,8 +2,8 @@
 /*
  * exec.h - an execution: one command, its streams, its cgroup, its end.
  *
- * exec_start.c turns an EXEC message into a running process, exec.c moves its
- * bytes and reports its end.
+ * exec_start.c turns an EXEC message into a running process, exec_io.c moves its
+ * bytes, exec.c reports its end.
  */
 #ifndef AGENT_EXEC_H
 #define AGENT_EXEC_H
@@ -75,6 +75,20 @@ void exec_reaped(pid_t pid, int status, const struct rusage *ru);
 void exec_sweep(void);
 /* SIGKILL to every command; before power off. */
 void exec_kill_all(void);
+
+/* ---- between exec.c and exec_io.c ---- */
+void exec_data(struct conn *c, const uint8_t *p, size_t n);
+void exec_eof(struct conn *c);
+void exec_stop(struct conn *c, unsigned int stream);
+void exec_in_event(struct watch *w, uint32_t events);
+void exec_out_event(struct watch *w, uint32_t events);
+/* No more input: what waits is dropped. */
+void exec_in_close(struct exec *x);
+/* Read and send what there is, credit for and room for. */
+void exec_out_pump(struct exec_out *o);
+void exec_out_close(struct exec_out *o);
+/* How much may be read now; *drop when it is not for the client. */
+size_t exec_out_room(const struct exec_out *o, bool *drop);
 
 /* ---- between exec_start.c and exec.c ---- */
 struct exec *exec_new(struct conn *c, const struct proto_hdr *h);

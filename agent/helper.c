@@ -170,7 +170,7 @@ static int pack_contents(int dir, const char *name, int depth)
 			err = helper_fail(e->d_name, ENAMETOOLONG);
 			break;
 		}
-		strcpy(name_buf + len, e->d_name);
+		memcpy(name_buf + len, e->d_name, strlen(e->d_name) + 1);
 		err = pack_at(fd, e->d_name, depth + 1);
 		name_buf[len] = 0;
 	}
@@ -215,7 +215,7 @@ static int pack_at(int dir, const char *name, int depth)
 		len = strlen(name_buf);
 		if (len + 2 > sizeof(name_buf))
 			return helper_fail(name_buf, ENAMETOOLONG);
-		strcpy(name_buf + len, "/");
+		memcpy(name_buf + len, "/", 2);
 		err = pack_header('5', &st);
 		if (!err)
 			err = pack_contents(dir, name, depth);
@@ -231,7 +231,7 @@ int helper_pack(const char *path, unsigned long flags)
 	int err;
 
 	if (flags & PROTO_FILE_CONTENTS || !last || !last[1]) {
-		strcpy(name_buf, "./");
+		memcpy(name_buf, "./", 3);
 		err = pack_contents(AT_FDCWD, path, 0);
 	} else {
 		snprintf(name_buf, sizeof(name_buf), "%s", last + 1);
