@@ -162,6 +162,16 @@ Test(agent_session, terminal_without_input_ends)
 	live_free(&r);
 }
 
+Test(agent_session, terminal_controls_its_session)
+{
+	struct live_run r = { .x.tty = true };
+
+	live_sh(&r, "echo controlling >/dev/tty");
+	cr_expect_eq(r.res.code, 0);
+	cr_expect_str_eq(r.out, "controlling\r\n");
+	live_free(&r);
+}
+
 Test(agent_session, terminal_loses_nothing_at_the_end)
 {
 	for (int i = 0; i < 10; i++) {
