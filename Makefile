@@ -50,7 +50,8 @@ obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
 sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c
-sandbox-src     :=
+sandbox-src     := $(wildcard cli/*.c)
+sandbox-libs    := -ljansson
 guestctl-src    := tests/vm/guestctl.c
 LIBS_HOST       := -luring -lfdt
 
@@ -108,7 +109,7 @@ $(LIBHOST): $(addprefix $(O)/,$(obj-y))
 define program
 $(O)/$(1): $(patsubst %.c,$(O)/%.o,$($(1)-src)) $(LIBHOST)
 	@echo "  LINK    $$@"
-	$(Q)$(CC) $(LDFLAGS_ALL) $$^ $(LIBS_HOST) -o $$@
+	$(Q)$(CC) $(LDFLAGS_ALL) $$^ $(LIBS_HOST) $$($(1)-libs) -o $$@
 endef
 $(foreach p,sandbox-vmm sandbox guestctl,$(eval $(call program,$(p))))
 
@@ -168,9 +169,9 @@ setup:
 	@tests/setup.sh $(PKG_BUILD) $(PKG_GUEST) $(PKG_TEST)
 
 # ---- tests ---------------------------------------------------------------------------------
-$(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC)) $(LIBHOST) | $(AGENT)
+$(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC) $(filter-out cli/main.c,$(sandbox-src))) $(LIBHOST) | $(AGENT)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) $(sandbox-libs) -lcriterion -o $@
 
 # The same with a KVM: machines that never run, or run a few instructions.
 UNIT_KVM_SRC := $(wildcard tests/vm/test_*.c) tests/unit/plain.c

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cli.h - what every verb shares: its row in the table of verbs, exit statuses,
+ * and the way words reach the person.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+#include "cli/opt.h"
+
+/* Exit statuses of the program itself; `run` passes the command's on. */
+enum cli_status {
+	CLI_OK		= 0,
+	CLI_FAILED	= 1,	/* any verb but run */
+	CLI_USAGE	= 2,	/* any verb but run, called wrongly */
+	CLI_TIMEOUT	= 124,	/* run: --timeout ended the command */
+	CLI_SANDBOX	= 125,	/* run: the sandbox failed, or was called wrongly */
+};
+
+struct verb {
+	const char *name;
+	const char *args;	/* for the usage line, after the flags */
+	const char *summary;	/* one line for `sandbox help` */
+	const char *example;	/* lines for --help, each with its own newline */
+	const struct opt *table;	/* NULL: no flag but --help */
+	const char *words;	/* for completion: what the first argument can be */
+	bool command;		/* the words after the flags are a command line */
+	/* argv[0] is the verb. Returns the exit status. */
+	int (*main)(const struct verb *v, int argc, char **argv);
+};
+
+/* All verbs that this version has, in the order of `sandbox help`. */
+extern const struct verb *const cli_verbs[];
+extern const size_t cli_n_verbs;
+
+extern const struct verb verb_run, verb_doctor, verb_completion, verb_version, verb_help;
+
+/* One line on stderr: "sandbox: ...". Written in one piece; a progress line is taken away first. */
+void cli_say(const char *fmt, ...) printf_like(1, 2);
+/* The verb of that name, or NULL. */
+const struct verb *cli_find(const char *name);
+/* True for a verb of the design that this version does not have. */
+bool cli_is_later(const char *name);
+/* A sentence about a word that is no verb: not here yet, misspelt, or unknown. */
+void cli_no_verb(const char *name);
+/* What `sandbox VERB --help` and `sandbox help VERB` print. */
+void cli_verb_help(const struct verb *v, FILE *out);
+/* The tree of `sandbox help`. */
+void cli_help(FILE *out);
+
+/*
+ * The common start of a verb without arguments of its own: parse the flags,
+ * answer --help. -1 to go on, otherwise the exit status.
+ */
+int cli_begin(const struct verb *v, int argc, char **argv, void *into, struct opt_end *end);
+#endif

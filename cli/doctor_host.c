@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * doctor_host.c - everything that is not KVM: what the kernel allows (io_uring,
+ * namespaces, landlock, seccomp, cgroups), what there is of memory and disk, and the
+ * files of this program. What later versions need (passt) is a warning at most.
+ *
+ * A kernel facility is tried rather than looked up: policies hide in too many places.
+ */
+#include <linux/landlock.h>
+#include <linux/seccomp.h>
+#include <liburing.h>
+#include <sched.h>
+#include <sys/prctl.h>
+#include <sys/statvfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include "cli/doctor.h"
+#include "cli/host.h"
+#include "cli/kernel.h"
+#include "cli/parse.h"
+#include "cli/places.h"
+
+#define MEMORY_ENOUGH	(256ull << 20)
+#define DISK_ENOUGH	(1ull << 30)
+
+static void check_io_uring(struct doctor_finding *f)
+{
+	struct io_uring_params p = { .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };
+	struct io_uring ring;
+	int rc = io_uring_queue_init_params(8, &ring, &p);
+
+	if (!rc) {
+		io_uring_queue_exit(&ring);
+		doctor_set(f, DOCTOR_OK, NULL, "rings can be made");
+	} else if (rc == -EINVAL) {
+		doctor_set(f, DOCTOR_FAIL, "use Linux 6.1 or later",
+			   "this kernel's io_uring lacks DEFER_TASKRUN");
+	} else if (rc == -ENOMEM) {
+		doctor_set(f, DOCTOR_FAIL, "raise the limit with 'ulimit -l'",
+			   "no ring can be made: %s", strerror(-rc));
+	} else {
+		doctor_set(f, DOCTOR_FAIL, "run 'sudo sysctl kernel.io_uring_disabled=0', and in a "
+			   "container allow io_uring in its seccomp profile",
+			   "no ring can be made: %s", strerror(-rc));
+	}
+}
+
+/* In a child, because there is no way back out of a namespace. */
+static int try_namespaces(void)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET) ? errno : 0);
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return EAGAIN;
+	return WEXITSTATUS(status);
+}
+
+static void check_namespaces(struct doctor_finding *f)
+{
+	int code = try_namespaces();
+
+	if (!code)
+		doctor_set(f, DOCTOR_OK, NULL, "user, mount, pid and network namespaces can be made");
+	else
+		doctor_set(f, DOCTOR_WARN, "run 'sudo sysctl user.max_user_namespaces=10000', on Debian "
+			   "also kernel.unprivileged_userns_clone=1, on Ubuntu "
+			   "kernel.apparmor_restrict_unprivileged_userns=0; until then the monitor "
+			   "has one wall less", "no user namespace can be made: %s", strerror(code));
+}
+
+static void check_landlock(struct doctor_finding *f)
+{
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+
+	if (abi > 0)
+		doctor_set(f, DOCTOR_OK, NULL, "ABI version %ld", abi);
+	else
+		doctor_set(f, DOCTOR_WARN, "boot with 'lsm=landlock,...' on a kernel with "
+			   "CONFIG_SECURITY_LANDLOCK; until then the monitor has one wall less",
+			   "not there: %s", strerror(errno));
+}
+
+static void check_seccomp(struct doctor_finding *f)
+{
+	uint32_t kill = SECCOMP_RET_KILL_PROCESS;
+
+	if (!syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &kill))
+		doctor_set(f, DOCTOR_OK, NULL, "filters can end a process");
+	else
+		doctor_set(f, DOCTOR_WARN, "use a kernel with CONFIG_SECCOMP_FILTER; until then the "
+			   "monitor has one wall less", "no filters: %s", strerror(errno));
+}
+
+static void check_cgroup(struct doctor_finding *f)
+{
+	char text[4096], path[4200], *own;
+
+	if (host_read("/proc/self/cgroup", text, sizeof(text)) < 0 || !(own = strstr(text, "0::"))) {
+		doctor_set(f, DOCTOR_WARN, "boot with systemd.unified_cgroup_hierarchy=1; nothing in "
+			   "this version needs it", "there is no cgroup v2");
+		return;
+	}
+	own += strlen("0::");
+	own[strcspn(own, "\n")] = '\0';
+	snprintf(path, sizeof(path), "/sys/fs/cgroup%s", own);
+	if (access(path, W_OK))
+		doctor_set(f, DOCTOR_WARN, "start it by 'systemd-run --user --scope -p Delegate=yes "
+			   "sandbox ...' where a limit on the whole sandbox is wanted",
+			   "the cgroup %s is not delegated to this user", own);
+	else
+		doctor_set(f, DOCTOR_OK, NULL, "cgroup v2, delegated to this user");
+}
+
+static void check_memory(struct doctor_finding *f)
+{
+	uint64_t all = host_memory(), free_now = host_memory_free();
+	char a[32], b[32];
+
+	parse_size_text(all, a);
+	parse_size_text(free_now, b);
+	if (free_now && free_now < MEMORY_ENOUGH)
+		doctor_set(f, DOCTOR_WARN, "end other programs, or ask for less with --memory",
+			   "%s, of which only %s are free", a, b);
+	else
+		doctor_set(f, DOCTOR_OK, NULL, "%s, of which %s are free", a, b);
+}
+
+/* The nearest folder that exists, at or above @p. */
+static int space_at(struct place *p, struct statvfs *v)
+{
+	while (statvfs(p->path, v)) {
+		char *slash = strrchr(p->path, '/');
+
+		if (errno != ENOENT || !slash || slash == p->path)
+			return -errno;
+		*slash = '\0';
+	}
+	return 0;
+}
+
+static void check_disk(struct doctor_finding *f)
+{
+	struct place p;
+	struct err e = { 0 };
+	struct statvfs v;
+	char size[32];
+
+	if (places_cache(&p, &e) || space_at(&p, &v)) {
+		doctor_set(f, DOCTOR_WARN, "set XDG_CACHE_HOME to a folder that you may write to",
+			   "no cache folder: %s", e.msg[0] ? e.msg : strerror(errno));
+		return;
+	}
+	parse_size_text((uint64_t)v.f_bavail * v.f_frsize, size);
+	if ((uint64_t)v.f_bavail * v.f_frsize < DISK_ENOUGH)
+		doctor_set(f, DOCTOR_WARN, "free some, or set XDG_CACHE_HOME to a larger disk",
+			   "%s are free at %.100s", size, p.path);
+	else
+		doctor_set(f, DOCTOR_OK, NULL, "%s are free at %.100s", size, p.path);
+}
+
+static void check_runtime(struct doctor_finding *f)
+{
+	struct place p;
+	struct err e = { 0 };
+
+	if (places_runtime(&p, &e))
+		doctor_set(f, DOCTOR_FAIL, "set XDG_RUNTIME_DIR or XDG_STATE_HOME to a folder that you "
+			   "own", "%s", e.msg);
+	else
+		doctor_set(f, DOCTOR_OK, NULL, "sockets go to %.200s", p.path);
+}
+
+static bool in_path(const char *program)
+{
+	const char *path = getenv("PATH");
+	char full[4096];
+
+	while (path && *path) {
+		size_t len = strcspn(path, ":");
+
+		snprintf(full, sizeof(full), "%.*s/%s", (int)len, path, program);
+		if (!access(full, X_OK))
+			return true;
+		path += len + (path[len] == ':');
+	}
+	return false;
+}
+
+static void check_passt(struct doctor_finding *f)
+{
+	if (in_path("passt"))
+		doctor_set(f, DOCTOR_OK, NULL, "there, for guests with a network");
+	else
+		doctor_set(f, DOCTOR_WARN, "run 'sudo apt-get install passt'; this version has no network "
+			   "and does without it", "not installed");
+}
+
+static void check_file(struct doctor_finding *f, int (*find)(struct place *, struct err *))
+{
+	char release[KERNEL_RELEASE_MAX];
+	struct place p;
+	struct err e = { 0 };
+
+	if (find(&p, &e))
+		doctor_set(f, DOCTOR_FAIL, e.msg, "not found");
+	else if (find == places_kernel && !kernel_release(p.path, release))
+		doctor_set(f, DOCTOR_OK, NULL, "%.200s, Linux %s", p.path, release);
+	else
+		doctor_set(f, DOCTOR_OK, NULL, "%.250s", p.path);
+}
+
+static void check_vmm(struct doctor_finding *f)
+{
+	check_file(f, places_vmm);
+}
+
+static void check_kernel(struct doctor_finding *f)
+{
+	check_file(f, places_kernel);
+}
+
+static void check_initrd(struct doctor_finding *f)
+{
+	check_file(f, places_initrd);
+}
+
+const struct doctor_check doctor_host_checks[] = {
+	{ "io_uring", check_io_uring },
+	{ "namespaces", check_namespaces },
+	{ "landlock", check_landlock },
+	{ "seccomp", check_seccomp },
+	{ "cgroup", check_cgroup },
+	{ "memory", check_memory },
+	{ "disk", check_disk },
+	{ "runtime", check_runtime },
+	{ "passt", check_passt },
+	{ "monitor", check_vmm },
+	{ "kernel", check_kernel },
+	{ "initramfs", check_initrd },
+	{ 0 },
+};

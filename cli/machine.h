@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * machine.h - a running guest with a connection to its agent: runtime folder,
+ * monitor, readiness, connection. Main thread only.
+ */
+#ifndef CLI_MACHINE_H
+#define CLI_MACHINE_H
+#include "agent/client.h"
+#include "cli/monitor.h"
+#include "cli/rundir.h"
+
+struct machine {
+	struct rundir dir;	/* gone from disk once the connection is made */
+	struct monitor mon;
+	struct client *client;
+	uint64_t boot_ns;	/* start of the monitor to READY */
+	bool ready;
+};
+
+#define MACHINE_NONE { .dir = RUNDIR_NONE, .mon = MONITOR_NONE }
+
+/*
+ * Start the machine and connect to its agent; @c->vsock is filled in here.
+ * @sigfd: a signal that arrives meanwhile ends the wait. 0; the signal's number;
+ * or -errno with a sentence. In every case machine_stop() comes afterwards.
+ */
+int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct err *e) must_check;
+/*
+ * The connection broke, or the monitor ended: put a sentence with the cause into
+ * *e, if the monitor tells one within @timeout_ms. Returns false when it does not.
+ */
+bool machine_explain(struct machine *m, const char *when, int timeout_ms, struct err *e);
+/* Quote the end of the guest's log on stderr, unless it was shown as it came. */
+void machine_show_log(const struct machine *m);
+/* End it, and leave nothing behind. */
+void machine_stop(struct machine *m);
+#endif

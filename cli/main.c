@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * main.c - the `sandbox` command: finds the verb and runs it.
+ */
+#include <fcntl.h>
+#include "cli/cli.h"
+
+/* A program started without one of the first three must not open a socket under its number. */
+static void fill_std_fds(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDWR);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	const struct verb *v;
+	const char *word = argc > 1 ? argv[1] : NULL;
+
+	fill_std_fds();
+	if (!word) {
+		cli_help(stderr);
+		return CLI_USAGE;
+	}
+	if (!strcmp(word, "--help") || !strcmp(word, "-h"))
+		word = "help";
+	else if (!strcmp(word, "--version") || !strcmp(word, "-V"))
+		word = "version";
+	v = cli_find(word);
+	if (!v) {
+		cli_no_verb(word);
+		return CLI_USAGE;
+	}
+	return v->main(v, argc - 1, argv + 1);
+}

@@ -1,0 +1,278 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * monitor.c - one child process, two pipes from it.
+ *
+ * The status pipe carries lines of ours: `run NS` and `end WORD [TEXT]`. The
+ * other one is the child's stderr, on which the guest's console is always
+ * copied, so that a failed boot can be explained; with --console it is passed
+ * on, otherwise only its newest bytes are kept. The guest writes what it likes
+ * there, so it is never parsed, and control characters are taken out before it
+ * is quoted.
+ *
+ * Both pipes are read whenever the program waits for anything, because a full
+ * one would stop the machine.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include "cli/monitor.h"
+#include "cli/term.h"
+
+#define CHILD_STATUS_FD	3
+#define CHILD_PARENT_FD	4
+#define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
+
+/* Writing end low, as the child's own errors use it: only what a child of fork may call. */
+static void child(char **argv, int null, int log, int status, int parent, pid_t ppid)
+{
+	static const char msg[] = "end error sandbox-vmm could not be executed\n";
+	struct sigaction dfl = { .sa_handler = SIG_DFL };
+	sigset_t none;
+
+	setsid();
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != ppid)
+		_exit(1);
+	sigaction(SIGPIPE, &dfl, NULL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(log, 2) < 0 ||
+	    dup2(status, CHILD_STATUS_FD) < 0 || dup2(parent, CHILD_PARENT_FD) < 0)
+		_exit(1);
+	syscall(SYS_close_range, CHILD_PARENT_FD + 1, ~0u, 0);
+	execv(argv[0], argv);
+	if (write(CHILD_STATUS_FD, msg, sizeof(msg) - 1) < 0)
+		_exit(1);
+	_exit(1);
+}
+
+/* A copy with a number that the child's fixed ones cannot meet. */
+static int high(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CHILD_PARENT_FD + 1);
+}
+
+static int spawn(struct monitor *m, char **argv, struct err *e)
+{
+	int log[2] = { -1, -1 }, status[2] = { -1, -1 };
+	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	auto_fd self = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	int rc = null < 0 || self < 0 || pipe2(log, O_CLOEXEC) || pipe2(status, O_CLOEXEC) ?
+		-errno : 0;
+	auto_fd log_r = log[0];
+	auto_fd log_w = log[1];
+	auto_fd status_r = status[0];
+	auto_fd status_w = status[1];
+	auto_fd high_log = high(log_w);
+	auto_fd high_status = high(status_w);
+	auto_fd high_self = high(self);
+	auto_fd high_null = high(null);
+	pid_t ppid = getpid();
+
+	if (rc || high_log < 0 || high_status < 0 || high_self < 0 || high_null < 0)
+		return err_set(e, rc ? rc : -errno, "make pipes for the monitor");
+	if (fcntl(log_r, F_SETFL, O_NONBLOCK) || fcntl(status_r, F_SETFL, O_NONBLOCK))
+		return err_set(e, -errno, "make pipes for the monitor");
+	m->pid = fork();
+	if (m->pid < 0)
+		return err_set(e, -errno, "start the monitor");
+	if (m->pid == 0)
+		child(argv, high_null, high_log, high_status, high_self, ppid);
+	m->pidfd = (int)syscall(SYS_pidfd_open, m->pid, 0);
+	if (m->pidfd < 0) {
+		rc = -errno;
+		kill(m->pid, SIGKILL);
+		waitpid(m->pid, NULL, 0);
+		return err_set(e, rc, "watch the monitor");
+	}
+	m->log_fd = take_fd(&log_r);
+	m->status_fd = take_fd(&status_r);
+	return 0;
+}
+
+int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e)
+{
+	char memory[32], cpus[16], boot[16], status[16], parent[16];
+	union { const char *c[24]; char *v[24]; } argv = { .c = {
+		c->vmm, "--kernel", c->kernel, "--initrd", c->initrd, "--memory", memory,
+		"--cpus", cpus, "--vsock", c->vsock, "--cid", "3", "--boot-timeout", boot,
+		"--status-fd", status, "--parent-fd", parent, "--console", NULL,
+	} };
+
+	*m = (struct monitor)MONITOR_NONE;
+	m->console = c->console;
+	snprintf(memory, sizeof(memory), "%lluk", (unsigned long long)(c->memory >> 10));
+	snprintf(cpus, sizeof(cpus), "%u", c->cpus);
+	snprintf(boot, sizeof(boot), "%u", c->boot_timeout_s);
+	snprintf(status, sizeof(status), "%d", CHILD_STATUS_FD);
+	snprintf(parent, sizeof(parent), "%d", CHILD_PARENT_FD);
+	return spawn(m, argv.v, e);
+}
+
+static void status_line(struct monitor *m)
+{
+	char word[16], text[400] = "";
+
+	m->line[m->line_len] = '\0';
+	if (sscanf(m->line, "end %15s %399[^\n]", word, text) >= 1 && !m->end[0]) {
+		memcpy(m->end, word, sizeof(m->end));
+		memcpy(m->why, text, sizeof(m->why));
+	}
+	m->line_len = 0;
+}
+
+static void status_bytes(struct monitor *m, const char *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (p[i] == '\n')
+			status_line(m);
+		else if (m->line_len < sizeof(m->line) - 1)
+			m->line[m->line_len++] = p[i];
+	}
+}
+
+static void log_bytes(struct monitor *m, const char *p, size_t n)
+{
+	size_t keep = MONITOR_TAIL_MAX / 2;
+
+	if (m->console)
+		for (size_t off = 0; off < n;) {
+			ssize_t w = write(STDERR_FILENO, p + off, n - off);
+
+			if (w < 0 && errno != EINTR)
+				break;
+			off += w > 0 ? (size_t)w : 0;
+		}
+	if (m->tail_len + n > MONITOR_TAIL_MAX && m->tail_len > keep) {
+		memmove(m->tail, m->tail + m->tail_len - keep, keep);
+		m->tail_len = keep;
+	}
+	BUG_ON(m->tail_len + n > MONITOR_TAIL_MAX);
+	memcpy(m->tail + m->tail_len, p, n);
+	m->tail_len += n;
+}
+
+static void take_pipe(struct monitor *m, int *fd, void (*bytes)(struct monitor *, const char *, size_t))
+{
+	char buf[4096];
+
+	for (int i = 0; *fd >= 0 && i < TURN_READS; i++) {
+		ssize_t n = read(*fd, buf, sizeof(buf));
+
+		if (n > 0) {
+			bytes(m, buf, (size_t)n);
+		} else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
+			close(*fd);
+			*fd = -1;
+		} else if (errno == EAGAIN) {
+			return;
+		}
+	}
+}
+
+void monitor_read(struct monitor *m)
+{
+	take_pipe(m, &m->log_fd, log_bytes);
+	take_pipe(m, &m->status_fd, status_bytes);
+}
+
+static void reap(struct monitor *m)
+{
+	while (waitpid(m->pid, &m->wstatus, 0) < 0 && errno == EINTR)
+		;
+	close(m->pidfd);
+	m->pidfd = -1;
+	monitor_read(m);
+}
+
+bool monitor_ended(struct monitor *m, int timeout_ms)
+{
+	uint64_t until = term_now_ns() + (uint64_t)timeout_ms * 1000000u;
+
+	while (m->pidfd >= 0) {
+		struct pollfd p[] = {
+			{ .fd = m->pidfd, .events = POLLIN }, { .fd = m->log_fd, .events = POLLIN },
+			{ .fd = m->status_fd, .events = POLLIN },
+		};
+		uint64_t now = term_now_ns();
+		int left = now < until ? (int)((until - now) / 1000000u) + 1 : 0;
+
+		if (poll(p, ARRAY_LEN(p), left) < 0 && errno != EINTR)
+			break;
+		monitor_read(m);
+		if (p[0].revents)
+			reap(m);
+		else if (!left)
+			break;
+	}
+	return m->pidfd < 0;
+}
+
+void monitor_stop(struct monitor *m)
+{
+	if (m->pidfd >= 0) {
+		m->killed = true;
+		kill(m->pid, SIGKILL);
+		reap(m);
+	}
+	if (m->log_fd >= 0)
+		close(m->log_fd);
+	if (m->status_fd >= 0)
+		close(m->status_fd);
+	m->log_fd = m->status_fd = -1;
+}
+
+void monitor_explain(const struct monitor *m, const char *when, struct err *e)
+{
+	static const struct { const char *word, *what; } ends[] = {
+		{ "poweroff", "the guest powered itself off" },
+		{ "reset", "the guest reset itself" },
+		{ "panic", "the guest's kernel panicked" },
+		{ "hang", "the guest gave no sign of life" },
+		{ "stopped", "the monitor was told to stop" },
+	};
+	const char *colon = m->why[0] ? ": " : "";
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+		if (!strcmp(m->end, ends[i].word)) {
+			err_say(e, -EIO, "%s %s", ends[i].what, when);
+			return;
+		}
+	if (m->end[0])
+		err_say(e, -EIO, "the machine failed %s%s%s", when, colon, m->why);
+	else if (WIFSIGNALED(m->wstatus))
+		err_say(e, -EIO, "the monitor sandbox-vmm was killed by signal %d (%s) %s",
+			WTERMSIG(m->wstatus), strsignal(WTERMSIG(m->wstatus)), when);
+	else
+		err_say(e, -EIO, "the monitor sandbox-vmm ended with status %d %s",
+			WEXITSTATUS(m->wstatus), when);
+}
+
+const char *monitor_tail(const struct monitor *m, unsigned lines, char *buf, size_t len)
+{
+	size_t from = m->tail_len, out = 0;
+	bool start = true;
+
+	while (from && (m->tail[from - 1] == '\n' || m->tail[from - 1] == '\r'))
+		from--;
+	for (size_t end = from; from && lines; from--)
+		if (m->tail[from - 1] == '\n' && from != end && !--lines)
+			break;
+	buf[0] = '\0';
+	for (size_t i = from; i < m->tail_len && out + 8 < len; i++) {
+		char c = m->tail[i];
+
+		if (c == '\r')
+			continue;
+		if (start)
+			out += (size_t)snprintf(buf + out, len - out, "  | ");
+		start = c == '\n';
+		buf[out++] = c == '\n' || c == '\t' || (c >= ' ' && c < 0x7f) ? c : '?';
+	}
+	if (out && !start)
+		buf[out++] = '\n';
+	buf[out] = '\0';
+	return buf;
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * monitor.h - the sandbox-vmm process of one machine: started, listened to, and
+ * ended.
+ *
+ * It cannot outlive this process (PDEATHSIG, and a pidfd that it watches), is in
+ * a session of its own (so a terminal's Ctrl-C does not reach it), and gets no
+ * descriptor but its three standard ones, the status pipe and that pidfd.
+ */
+#ifndef CLI_MONITOR_H
+#define CLI_MONITOR_H
+#include <sys/types.h>
+#include "vmm/base.h"
+
+#define MONITOR_TAIL_MAX 8192u
+
+struct monitor_conf {
+	const char *vmm, *kernel, *initrd, *vsock;
+	uint64_t memory;		/* bytes */
+	unsigned cpus;
+	unsigned boot_timeout_s;
+	bool console;			/* copy the guest's console to our stderr */
+};
+
+struct monitor {
+	pid_t pid;
+	int pidfd;		/* readable when it has ended; -1: there is none */
+	int status_fd;		/* life-cycle lines; -1 at their end. O_NONBLOCK */
+	int log_fd;		/* its stderr, with the guest's console; likewise */
+	bool console;
+	int wstatus;		/* of waitid, once pidfd is -1 */
+	bool killed;		/* by us */
+	char end[16];		/* word of the `end` line; "" so far */
+	char why[400];		/* its text */
+	char line[512];		/* of the status pipe, not yet complete */
+	size_t line_len;
+	char tail[MONITOR_TAIL_MAX];	/* the newest bytes of log_fd */
+	size_t tail_len;
+};
+
+#define MONITOR_NONE { .pidfd = -1, .status_fd = -1, .log_fd = -1 }
+
+/* 0 or -errno with a sentence. That the program could not be executed comes as an end line. */
+int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e) must_check;
+/* Take what the pipes hold; never waits. */
+void monitor_read(struct monitor *m);
+/*
+ * True when it has ended, and then it is reaped and its pipes are read to the
+ * end. Waits at most @timeout_ms for that, reading the pipes meanwhile.
+ */
+bool monitor_ended(struct monitor *m, int timeout_ms);
+/* Kill it if it lives, reap it, close everything. Nothing happens to MONITOR_NONE. */
+void monitor_stop(struct monitor *m);
+/* A sentence on how it ended; @when is "before it was ready" or "while ...". */
+void monitor_explain(const struct monitor *m, const char *when, struct err *e);
+/*
+ * The last lines of the log as text that is safe for a terminal: each line
+ * begins with "  | ". Returns @buf; "" when there is nothing.
+ */
+const char *monitor_tail(const struct monitor *m, unsigned lines, char *buf, size_t len);
+#endif

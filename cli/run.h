@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run.h - what `sandbox run` was asked to do, complete and checked before
+ * anything starts.
+ */
+#ifndef CLI_RUN_H
+#define CLI_RUN_H
+#include "cli/env.h"
+#include "cli/opt.h"
+#include "cli/places.h"
+
+#define RUN_MEMORY_DEFAULT	(128ull << 20)
+#define RUN_MEMORY_MIN		(48ull << 20)
+#define RUN_CPUS_MAX		32u
+#define RUN_JSON_OUTPUT		(16ull << 20)	/* --json without --max-output: bytes per stream */
+
+struct run_conf {
+	struct env env;			/* of -e; after run_conf_check() the whole of it */
+	struct env env_file;
+	const char *workdir;		/* NULL: the agent's default */
+	char *user, *group;		/* owned; NULL: the agent's default */
+	const char *kernel, *initrd;	/* as named on the command line */
+	struct place kernel_at, initrd_at, vmm_at;
+	uint64_t timeout_ns;		/* 0: none */
+	uint64_t memory;		/* bytes, a multiple of 2 MiB */
+	uint64_t pids;			/* 0: the agent's default */
+	uint64_t max_output;
+	bool limit_output;
+	unsigned cpus;
+	bool interactive, tty, json, console;
+	int status_fd;			/* of --json-status-fd; -1: none */
+	char *const *argv;		/* the command, NULL at the end */
+};
+
+/* The rows of run's flags; `into` is a struct run_conf. */
+extern const struct opt run_opts[];
+
+void run_conf_init(struct run_conf *c);
+/*
+ * What no single flag can tell: the files that are needed, this host's size, the
+ * terminal, the descriptor, the environment as a whole. 0 or -errno with a sentence.
+ */
+int run_conf_check(struct run_conf *c, struct err *e) must_check;
+void run_conf_free(struct run_conf *c);
+#endif

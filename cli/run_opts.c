@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run_opts.c - the flags of `sandbox run`: one row each, with the function that
+ * checks it, and the checks that need more than one of them or a look at the host.
+ */
+#include <fcntl.h>
+#include <limits.h>
+#include "cli/host.h"
+#include "cli/parse.h"
+#include "cli/run.h"
+
+#define GUEST_PIDS_MAX	4194304u	/* PID_MAX_LIMIT of a 64-bit kernel */
+#define MEMORY_STEP	(2ull << 20)
+
+static int opt_env(void *into, const char *value, struct err *e)
+{
+	return env_add(&((struct run_conf *)into)->env, value, e);
+}
+
+static int opt_env_file(void *into, const char *value, struct err *e)
+{
+	return env_add_file(&((struct run_conf *)into)->env_file, value, e);
+}
+
+static int opt_workdir(void *into, const char *value, struct err *e)
+{
+	if (*value != '/')
+		return err_say(e, -EINVAL, "'%s' is not an absolute path in the guest", value);
+	((struct run_conf *)into)->workdir = value;
+	return 0;
+}
+
+static int opt_user(void *into, const char *value, struct err *e)
+{
+	struct run_conf *c = into;
+	const char *colon = strchrnul(value, ':');
+
+	if (colon == value || (*colon && (!colon[1] || strchr(colon + 1, ':'))))
+		return err_say(e, -EINVAL, "'%s' is not USER or USER:GROUP", value);
+	free(c->user);
+	free(c->group);
+	c->user = strndup(value, (size_t)(colon - value));
+	c->group = *colon ? strdup(colon + 1) : NULL;
+	return c->user && (c->group || !*colon) ? 0 : err_set(e, -ENOMEM, "user");
+}
+
+static int opt_interactive(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->interactive = true;
+	return 0;
+}
+
+static int opt_tty(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->tty = true;
+	return 0;
+}
+
+static int opt_timeout(void *into, const char *value, struct err *e)
+{
+	return parse_duration(value, &((struct run_conf *)into)->timeout_ns, e);
+}
+
+/* Sentence with both numbers, as for every limit of the host. */
+static int opt_memory(void *into, const char *value, struct err *e)
+{
+	uint64_t n, have = host_memory();
+	char asked[32], host[32];
+	int rc = parse_size(value, &n, e);
+
+	if (rc)
+		return rc;
+	if (n < RUN_MEMORY_MIN)
+		return err_say(e, -EINVAL, "%s asked for, but a guest needs at least %s",
+			       parse_size_text(n, asked), parse_size_text(RUN_MEMORY_MIN, host));
+	if (have && n > have)
+		return err_say(e, -EINVAL, "%s asked for, but this host has %s",
+			       parse_size_text(n, asked), parse_size_text(have, host));
+	((struct run_conf *)into)->memory = (n + MEMORY_STEP - 1) & ~(MEMORY_STEP - 1);
+	return 0;
+}
+
+static int opt_cpus(void *into, const char *value, struct err *e)
+{
+	unsigned have = host_cpus();
+	uint64_t n;
+	int rc = parse_number(value, 1, UINT_MAX, &n, e);
+
+	if (rc)
+		return err_say(e, rc, "'%s' is not a whole number from 1 to %u", value,
+			       RUN_CPUS_MAX);
+	if (n > RUN_CPUS_MAX)
+		return err_say(e, -EINVAL, "%llu asked for, but a guest can have at most %u",
+			       (unsigned long long)n, RUN_CPUS_MAX);
+	if (n > have)
+		return err_say(e, -EINVAL, "%llu asked for, but this host has %u",
+			       (unsigned long long)n, have);
+	((struct run_conf *)into)->cpus = (unsigned)n;
+	return 0;
+}
+
+static int opt_pids(void *into, const char *value, struct err *e)
+{
+	return parse_number(value, 1, GUEST_PIDS_MAX, &((struct run_conf *)into)->pids, e);
+}
+
+static int opt_max_output(void *into, const char *value, struct err *e)
+{
+	struct run_conf *c = into;
+
+	c->limit_output = true;
+	return parse_size(value, &c->max_output, e);
+}
+
+static int opt_network(void *into, const char *value, struct err *e)
+{
+	(void)into;
+	if (!strcmp(value, "none"))
+		return 0;
+	if (!strcmp(value, "public") || !strcmp(value, "allowlist"))
+		return err_say(e, -ENOTSUP, "'%s' is not in this version of sandbox, which has only "
+			       "'none'", value);
+	return err_say(e, -EINVAL, "'%s' is no kind of network; this version has only 'none'", value);
+}
+
+static int opt_kernel(void *into, const char *value, struct err *e)
+{
+	(void)e;
+	((struct run_conf *)into)->kernel = value;
+	return 0;
+}
+
+static int opt_initrd(void *into, const char *value, struct err *e)
+{
+	(void)e;
+	((struct run_conf *)into)->initrd = value;
+	return 0;
+}
+
+static int opt_json(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->json = true;
+	return 0;
+}
+
+static int opt_status_fd(void *into, const char *value, struct err *e)
+{
+	struct run_conf *c = into;
+	uint64_t n;
+	int mode, rc = parse_number(value, 2, INT_MAX, &n, e);
+
+	if (rc)
+		return rc;
+	mode = fcntl((int)n, F_GETFL);
+	if (mode < 0 || (mode & O_ACCMODE) == O_RDONLY)
+		return err_say(e, -EBADF, "descriptor %llu is not open for writing; open it as in "
+			       "%llu>result.json", (unsigned long long)n, (unsigned long long)n);
+	c->status_fd = (int)n;
+	return 0;
+}
+
+static int opt_console(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->console = true;
+	return 0;
+}
+
+/* Without a name nothing is kept: --rm asks for what happens anyway. */
+static int opt_rm(void *into, const char *value, struct err *e)
+{
+	(void)into;
+	(void)value;
+	(void)e;
+	return 0;
+}
+
+const struct opt run_opts[] = {
+	{ "env", 'e', "K[=V]", "set a variable; K alone copies the host's value", opt_env, NULL },
+	{ "env-file", 0, "FILE", "a file of such lines", opt_env_file, NULL },
+	{ "workdir", 'w', "DIR", "folder to start in (default /)", opt_workdir, NULL },
+	{ "user", 'u', "USER[:GROUP]", "name or number (default root)", opt_user, NULL },
+	{ "interactive", 'i', NULL, "attach stdin even if it is a terminal", opt_interactive, NULL },
+	{ "tty", 't', NULL, "give the command a terminal", opt_tty, NULL },
+	{ "timeout", 0, "TIME", "end the command and all it started after 30s, 5m, ...; status 124",
+	  opt_timeout, NULL },
+	{ "memory", 'm', "SIZE", "memory of the guest, as in 512M or 2g (default 128M)", opt_memory,
+	  NULL },
+	{ "cpus", 0, "N", "CPUs of the guest, 1 to 32 (default 1)", opt_cpus, NULL },
+	{ "pids-limit", 0, "N", "processes that the command can have at most", opt_pids, NULL },
+	{ "max-output", 0, "BYTES", "keep only the head of stdout and of stderr", opt_max_output,
+	  NULL },
+	{ "network", 0, "none", "the only kind in this version", opt_network, "none" },
+	{ "kernel", 0, "FILE", "boot this kernel", opt_kernel, NULL },
+	{ "initrd", 0, "FILE", "with this initial RAM file system", opt_initrd, NULL },
+	{ "json", 0, NULL, "print one JSON object: the result, with the output in it", opt_json,
+	  NULL },
+	{ "json-status-fd", 0, "N", "write the result, without the output, to descriptor N",
+	  opt_status_fd, NULL },
+	{ "console", 0, NULL, "show the guest's console on stderr", opt_console, NULL },
+	{ "rm", 0, NULL, "keep nothing afterwards (always so in this version)", opt_rm, NULL },
+	/* Of later versions; known, so that they are refused by name. */
+	{ "name", 0, "N", NULL, NULL, NULL },
+	{ "keep", 0, NULL, NULL, NULL, NULL },
+	{ "detach", 'd', NULL, NULL, NULL, NULL },
+	{ "volume", 'v', "SRC:DST", NULL, NULL, NULL },
+	{ "tmpfs", 0, "PATH", NULL, NULL, NULL },
+	{ "read-only", 0, NULL, NULL, NULL, NULL },
+	{ "disk", 0, "SIZE", NULL, NULL, NULL },
+	{ "idle-timeout", 0, "TIME", NULL, NULL, NULL },
+	{ "ttl", 0, "TIME", NULL, NULL, NULL },
+	{ "allow", 0, "HOST", NULL, NULL, NULL },
+	{ "deny", 0, "HOST", NULL, NULL, NULL },
+	{ "publish", 'p', "PORTS", NULL, NULL, NULL },
+	{ "secret", 0, "NAME", NULL, NULL, NULL },
+	{ "image", 0, "REF", NULL, NULL, NULL },
+	{ "from", 0, "SNAPSHOT", NULL, NULL, NULL },
+	{ "cold", 0, NULL, NULL, NULL, NULL },
+	{ "jail", 0, "KIND", NULL, NULL, NULL },
+	{ 0 },
+};
+
+void run_conf_init(struct run_conf *c)
+{
+	*c = (struct run_conf){
+		.memory = RUN_MEMORY_DEFAULT, .cpus = 1, .status_fd = -1,
+	};
+}
+
+void run_conf_free(struct run_conf *c)
+{
+	env_free(&c->env);
+	env_free(&c->env_file);
+	free(c->user);
+	free(c->group);
+	c->user = c->group = NULL;
+}
+
+/* -e wins over a file, wherever it stands; TERM goes along with a terminal. */
+static int whole_env(struct run_conf *c, struct err *e)
+{
+	struct env all = c->env_file;
+
+	c->env_file = (struct env){ 0 };
+	for (size_t i = 0; i < c->env.n; i++) {
+		int rc = env_add(&all, c->env.v[i], e);
+
+		if (rc) {
+			env_free(&all);
+			return rc;
+		}
+	}
+	env_free(&c->env);
+	c->env = all;
+	return c->tty && !env_has(&all, "TERM") ? env_add(&c->env, "TERM", e) : 0;
+}
+
+static int named_file(struct place *p, const char *path, const char *flag, struct err *e)
+{
+	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+	char byte;
+
+	if (fd < 0)
+		return err_set(e, -errno, "%s: open %s", flag, path);
+	if (read(fd, &byte, 1) < 0)
+		return err_set(e, -errno, "%s: read %s", flag, path);
+	if ((size_t)snprintf(p->path, sizeof(p->path), "%s", path) >= sizeof(p->path))
+		return err_set(e, -ENAMETOOLONG, "%s", flag);
+	return 0;
+}
+
+static int check_files(struct run_conf *c, struct err *e)
+{
+	int rc = places_vmm(&c->vmm_at, e);
+
+	if (!rc)
+		rc = c->kernel ? named_file(&c->kernel_at, c->kernel, "--kernel", e) :
+				 places_kernel(&c->kernel_at, e);
+	if (!rc)
+		rc = c->initrd ? named_file(&c->initrd_at, c->initrd, "--initrd", e) :
+				 places_initrd(&c->initrd_at, e);
+	return rc;
+}
+
+int run_conf_check(struct run_conf *c, struct err *e)
+{
+	uint64_t have = host_memory();
+	char want[32], host[32];
+	int rc;
+
+	if (c->tty && c->json)
+		return err_say(e, -EINVAL, "--json keeps the output for its object, so the command "
+			       "cannot have a terminal; use --json-status-fd with -t");
+	if (c->tty && !isatty(STDIN_FILENO))
+		return err_say(e, -ENOTTY, "-t needs a terminal, and stdin is none; leave -t out");
+	if (have && c->memory > have)
+		return err_say(e, -EINVAL, "the guest's %s are more than this host's %s; ask for "
+			       "less with --memory", parse_size_text(c->memory, want),
+			       parse_size_text(have, host));
+	if (c->json && !c->limit_output) {
+		c->limit_output = true;
+		c->max_output = RUN_JSON_OUTPUT;
+	}
+	rc = check_files(c, e);
+	return rc ? rc : whole_env(c, e);
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * verbs.c - the table of verbs, and everything that is printed from it: help,
+ * version, and the hint for a word that is no verb.
+ */
+#include <sys/utsname.h>
+#include "cli/cli.h"
+#include "cli/kernel.h"
+#include "cli/places.h"
+#include "cli/term.h"
+
+const struct verb *const cli_verbs[] = {
+	&verb_run, &verb_doctor, &verb_completion, &verb_version, &verb_help,
+};
+const size_t cli_n_verbs = ARRAY_LEN(cli_verbs);
+
+/* Verbs of the design that later versions bring. Not listed anywhere, but known. */
+static const char *const later[] = {
+	"create", "start", "stop", "restart", "rm", "ls", "ps", "exec", "shell", "cp", "attach",
+	"detach", "diff", "apply", "snapshot", "rollback", "fork", "image", "logs", "stats",
+	"inspect", "status", "gc",
+};
+
+void cli_say(const char *fmt, ...)
+{
+	char line[1200] = "sandbox: ";
+	size_t len = strlen(line);
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
+	va_end(ap);
+	len = n < 0 ? len : strnlen(line, sizeof(line) - 2);
+	line[len++] = '\n';
+	term_progress_end();
+	if (write(STDERR_FILENO, line, len) < 0)
+		return;	/* nobody is listening, and there is nobody else to tell */
+}
+
+const struct verb *cli_find(const char *name)
+{
+	for (size_t i = 0; i < cli_n_verbs; i++)
+		if (!strcmp(cli_verbs[i]->name, name))
+			return cli_verbs[i];
+	return NULL;
+}
+
+bool cli_is_later(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(later); i++)
+		if (!strcmp(later[i], name))
+			return true;
+	return false;
+}
+
+void cli_no_verb(const char *name)
+{
+	const char *best = NULL;
+	unsigned d = 0;
+
+	if (cli_is_later(name)) {
+		cli_say("'%s' is not in this version of sandbox; 'sandbox help' lists what is", name);
+		return;
+	}
+	if (name[0] == '-') {
+		cli_say("the flag %s must come after a verb, as in 'sandbox run %s'; see 'sandbox help'",
+			name, name);
+		return;
+	}
+	for (size_t i = 0; i < cli_n_verbs; i++)
+		best = opt_nearer(name, cli_verbs[i]->name, best, &d);
+	if (d <= opt_distance_max(name))
+		cli_say("there is no verb '%s'; did you mean '%s'?", name, best);
+	else
+		cli_say("there is no verb '%s' (the nearest is '%s'); see 'sandbox help'", name, best);
+}
+
+void cli_verb_help(const struct verb *v, FILE *out)
+{
+	fprintf(out, "usage: sandbox %s%s%s%s\n%s.\n\n", v->name, v->table ? " [flags]" : "",
+		*v->args ? " " : "", v->args, v->summary);
+	opt_help(v->table, out);
+	fprintf(out, "\nExample%s:\n%s", strchr(v->example, '\n')[1] ? "s" : "", v->example);
+}
+
+void cli_help(FILE *out)
+{
+	fputs("sandbox - run a command in a microVM of its own\n\n", out);
+	for (size_t i = 0; i < cli_n_verbs; i++) {
+		const struct verb *v = cli_verbs[i];
+		char left[64];
+
+		snprintf(left, sizeof(left), "%s%s%s%s", v->name, v->table ? " [flags]" : "",
+			 *v->args ? " " : "", v->args);
+		fprintf(out, "  sandbox %-34s %s\n", left, v->summary);
+	}
+	fputs("\n'sandbox VERB --help' lists the flags of a verb; 'man sandbox' has the rest.\n\n"
+	      "Example:\n  sandbox run -- sh -c 'echo hello from $(uname -r)'\n", out);
+}
+
+int cli_begin(const struct verb *v, int argc, char **argv, void *into, struct opt_end *end)
+{
+	struct err e = { 0 };
+
+	if (opt_parse(v->table, v->name, argc, argv, 1, into, end, &e)) {
+		cli_say("%s: %s", v->name, e.msg);
+		return CLI_USAGE;
+	}
+	if (end->help) {
+		cli_verb_help(v, stdout);
+		return fflush(stdout) ? CLI_FAILED : CLI_OK;
+	}
+	return -1;
+}
+
+/* ---- help -------------------------------------------------------------- */
+
+static int help_main(const struct verb *v, int argc, char **argv)
+{
+	struct opt_end end;
+	int status = strcmp(argv[0], "help") ? -1 : cli_begin(v, argc, argv, NULL, &end);
+	const struct verb *about;
+
+	if (status >= 0)
+		return status;
+	if (argc < 2) {
+		cli_help(stdout);
+		return fflush(stdout) ? CLI_FAILED : CLI_OK;
+	}
+	about = cli_find(argv[1]);
+	if (!about) {
+		cli_no_verb(argv[1]);
+		return CLI_USAGE;
+	}
+	cli_verb_help(about, stdout);
+	return fflush(stdout) ? CLI_FAILED : CLI_OK;
+}
+
+const struct verb verb_help = {
+	.name = "help", .args = "[VERB]", .summary = "List the verbs, or the flags of one",
+	.example = "  sandbox help run\n", .main = help_main,
+};
+
+/* ---- version ----------------------------------------------------------- */
+
+static int version_main(const struct verb *v, int argc, char **argv)
+{
+	char release[KERNEL_RELEASE_MAX];
+	struct opt_end end;
+	struct place kernel;
+	struct utsname host;
+	struct err e;
+	int status = cli_begin(v, argc, argv, NULL, &end);
+
+	if (status >= 0)
+		return status;
+	if (end.words < argc) {
+		cli_say("version: '%s' is one word too many", argv[end.words]);
+		return CLI_USAGE;
+	}
+	puts("sandbox " SANDBOX_VERSION);
+	if (!places_kernel(&kernel, &e) && !kernel_release(kernel.path, release))
+		printf("guest kernel %s\n", release);
+	if (!uname(&host))
+		printf("host kernel %s %s\n", host.release, host.machine);
+	return fflush(stdout) ? CLI_FAILED : CLI_OK;
+}
+
+const struct verb verb_version = {
+	.name = "version", .args = "", .summary = "Print the version, and those of the kernels",
+	.example = "  sandbox version\n", .main = version_main,
+};
