@@ -26,7 +26,7 @@
 #include "cli/term.h"
 
 #define NS_PER_S	1000000000ull
-#define BOOT_TIMEOUT_S	600u		/* a boot takes 45 s where guest kernels are emulated */
+#define BOOT_TIMEOUT_S	900u		/* a boot takes 45 s where guest kernels are emulated */
 #define TIMEOUT_GRACE	(30 * NS_PER_S)	/* for the agent to end the command and say so */
 #define INSIST_COUNT	3u
 #define INSIST_NS	(10 * NS_PER_S)
