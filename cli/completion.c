@@ -79,7 +79,8 @@ static void bash(void)
 		bash_words(v->table);
 		puts("' -- \"$cur\") ) ;;");
 		if (v->words)
-			printf("\t\t*) COMPREPLY=( $(compgen -W '%s' -- \"$cur\") ) ;;\n", v->words);
+			printf("\t\t*) COMPREPLY=( $(compgen -W '%s' -- \"$cur\") ) ;;\n",
+			       v->words);
 		else if (v->command)
 			puts("\t\t*) COMPREPLY=( $(compgen -f -- \"$cur\") ) ;;");
 		puts("\t\tesac ;;");
@@ -166,8 +167,8 @@ static void fish(void)
 		for (const struct opt *o = v->table; o && o->name; o++) {
 			if (!o->help)
 				continue;
-			printf("complete -c sandbox -n '__fish_seen_subcommand_from %s' -l %s", v->name,
-			       o->name);
+			printf("complete -c sandbox -n '__fish_seen_subcommand_from %s' -l %s",
+			       v->name, o->name);
 			if (o->letter)
 				printf(" -s %c", o->letter);
 			if (o->arg)

@@ -6,9 +6,9 @@
  *
  * A kernel facility is tried rather than looked up: policies hide in too many places.
  */
+#include <linux/io_uring.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
-#include <liburing.h>
 #include <sched.h>
 #include <sys/prctl.h>
 #include <sys/statvfs.h>
@@ -25,24 +25,23 @@
 
 static void check_io_uring(struct doctor_finding *f)
 {
-	struct io_uring_params p = { .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN };
-	struct io_uring ring;
-	int rc = io_uring_queue_init_params(8, &ring, &p);
+	struct io_uring_params p = {
+		.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
+	};
+	auto_fd ring = (int)syscall(SYS_io_uring_setup, 8, &p);
 
-	if (!rc) {
-		io_uring_queue_exit(&ring);
+	if (ring >= 0)
 		doctor_set(f, DOCTOR_OK, NULL, "rings can be made");
-	} else if (rc == -EINVAL) {
+	else if (errno == EINVAL)
 		doctor_set(f, DOCTOR_FAIL, "use Linux 6.1 or later",
 			   "this kernel's io_uring lacks DEFER_TASKRUN");
-	} else if (rc == -ENOMEM) {
+	else if (errno == ENOMEM)
 		doctor_set(f, DOCTOR_FAIL, "raise the limit with 'ulimit -l'",
-			   "no ring can be made: %s", strerror(-rc));
-	} else {
+			   "no ring can be made: %s", strerror(errno));
+	else
 		doctor_set(f, DOCTOR_FAIL, "run 'sudo sysctl kernel.io_uring_disabled=0', and in a "
 			   "container allow io_uring in its seccomp profile",
-			   "no ring can be made: %s", strerror(-rc));
-	}
+			   "no ring can be made: %s", strerror(errno));
 }
 
 /* In a child, because there is no way back out of a namespace. */
@@ -52,7 +51,8 @@ static int try_namespaces(void)
 	pid_t pid = fork();
 
 	if (pid == 0)
-		_exit(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET) ? errno : 0);
+		_exit(unshare(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET) ?
+		      errno : 0);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		return EAGAIN;
 	return WEXITSTATUS(status);
@@ -63,12 +63,14 @@ static void check_namespaces(struct doctor_finding *f)
 	int code = try_namespaces();
 
 	if (!code)
-		doctor_set(f, DOCTOR_OK, NULL, "user, mount, pid and network namespaces can be made");
+		doctor_set(f, DOCTOR_OK, NULL,
+			   "user, mount, pid and network namespaces can be made");
 	else
-		doctor_set(f, DOCTOR_WARN, "run 'sudo sysctl user.max_user_namespaces=10000', on Debian "
-			   "also kernel.unprivileged_userns_clone=1, on Ubuntu "
+		doctor_set(f, DOCTOR_WARN, "run 'sudo sysctl user.max_user_namespaces=10000', on "
+			   "Debian also kernel.unprivileged_userns_clone=1, on Ubuntu "
 			   "kernel.apparmor_restrict_unprivileged_userns=0; until then the monitor "
-			   "has one wall less", "no user namespace can be made: %s", strerror(code));
+			   "has one wall less", "no user namespace can be made: %s",
+			   strerror(code));
 }
 
 static void check_landlock(struct doctor_finding *f)
@@ -96,9 +98,11 @@ static void check_seccomp(struct doctor_finding *f)
 
 static void check_cgroup(struct doctor_finding *f)
 {
-	char text[4096], path[4200], *own;
+	char text[4096], path[4200];
+	char *own = host_read("/proc/self/cgroup", text, sizeof(text)) < 0 ? NULL :
+		    strstr(text, "0::");
 
-	if (host_read("/proc/self/cgroup", text, sizeof(text)) < 0 || !(own = strstr(text, "0::"))) {
+	if (!own) {
 		doctor_set(f, DOCTOR_WARN, "boot with systemd.unified_cgroup_hierarchy=1; nothing in "
 			   "this version needs it", "there is no cgroup v2");
 		return;

@@ -59,7 +59,8 @@ int env_add(struct env *env, const char *text, struct err *e)
 		return err_say(e, -EINVAL, "'%s' has no name before the '='", text);
 	for (size_t i = 0; i < len; i++)
 		if (isspace((unsigned char)text[i]))
-			return err_say(e, -EINVAL, "the name '%.*s' has a space in it", (int)len, text);
+			return err_say(e, -EINVAL, "the name '%.*s' has a space in it", (int)len,
+				       text);
 	if (text[len] == '=')
 		return put(env, strdup(text), e);
 	host = getenv(text);

@@ -45,17 +45,19 @@ static int wait_ready(struct machine *m, int listen_fd, int sigfd, unsigned limi
 
 	for (;;) {
 		struct pollfd p[] = {
-			{ .fd = listen_fd, .events = POLLIN }, { .fd = m->mon.pidfd, .events = POLLIN },
-			{ .fd = sigfd, .events = POLLIN }, { .fd = m->mon.log_fd, .events = POLLIN },
+			{ .fd = listen_fd, .events = POLLIN },
+			{ .fd = m->mon.pidfd, .events = POLLIN },
+			{ .fd = sigfd, .events = POLLIN },
+			{ .fd = m->mon.log_fd, .events = POLLIN },
 			{ .fd = m->mon.status_fd, .events = POLLIN },
 		};
 		uint64_t ns = term_now_ns() - started;
-		int signo;
+		int signo, tick = 1000 - (int)(ns / NS_PER_MS % 1000);
 
 		if (ns / NS_PER_MS / 1000 > limit_s)
 			return err_say(e, -ETIMEDOUT, "the guest was not ready within %u seconds",
 				       limit_s);
-		if (poll(p, ARRAY_LEN(p), 1000 - (int)(ns / NS_PER_MS % 1000)) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_LEN(p), tick) < 0 && errno != EINTR)
 			return err_set(e, -errno, "wait for the guest");
 		monitor_read(&m->mon);
 		while ((signo = sigs_next(sigfd)))

@@ -154,7 +154,8 @@ static void log_bytes(struct monitor *m, const char *p, size_t n)
 	m->tail_len += n;
 }
 
-static void take_pipe(struct monitor *m, int *fd, void (*bytes)(struct monitor *, const char *, size_t))
+static void take_pipe(struct monitor *m, int *fd,
+		      void (*bytes)(struct monitor *m, const char *p, size_t n))
 {
 	char buf[4096];
 

@@ -90,8 +90,8 @@ static int unknown(const struct opt *table, const char *verb, const char *word, 
 	best = opt_nearer(name, "help", best, &d);
 	if (d <= opt_distance_max(name))
 		return err_say(e, -EINVAL, "there is no flag --%s; did you mean --%s?", name, best);
-	return err_say(e, -EINVAL, "there is no flag --%s; see 'sandbox %s --help' (the nearest is --%s)",
-		       name, verb, best);
+	return err_say(e, -EINVAL, "there is no flag --%s (the nearest is --%s); see "
+		       "'sandbox %s --help'", name, best, verb);
 }
 
 /* The row's function, with the flag's name before its sentence. */
@@ -100,7 +100,10 @@ static int apply(const struct opt *o, bool was_long, const char *value, void *in
 	char shown[WORD_MAX];
 	int rc;
 
-	snprintf(shown, sizeof(shown), was_long ? "--%s" : "-%.1s", was_long ? o->name : &o->letter);
+	if (was_long)
+		snprintf(shown, sizeof(shown), "--%s", o->name);
+	else
+		snprintf(shown, sizeof(shown), "-%c", o->letter);
 	if (!o->parse)
 		return err_say(e, -ENOTSUP, "%s is not in this version of sandbox; leave it out",
 			       shown);
@@ -162,14 +165,14 @@ static int short_flags(struct state *s, int i)
 			return 1;
 		}
 		if (!o)
-			return err_say(s->e, -EINVAL, "there is no flag -%.1s; see 'sandbox %s --help'",
-				       p, s->verb);
+			return err_say(s->e, -EINVAL, "there is no flag -%.1s; see "
+				       "'sandbox %s --help'", p, s->verb);
 		if (o->arg && o->parse) {
 			value = p[1] ? p + 1 : s->argv[i + 1];
 			used = p[1] ? 1 : 2;
 			if (!value)
-				return err_say(s->e, -EINVAL, "-%c needs a value: -%c %s", o->letter,
-					       o->letter, o->arg);
+				return err_say(s->e, -EINVAL, "-%c needs a value: -%c %s",
+					       o->letter, o->letter, o->arg);
 		}
 		rc = apply(o, false, value, s->into, s->e);
 		if (rc || value)
@@ -178,8 +181,8 @@ static int short_flags(struct state *s, int i)
 	return 1;
 }
 
-int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, int from, void *into,
-	      struct opt_end *end, struct err *e)
+int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, int from,
+	      void *into, struct opt_end *end, struct err *e)
 {
 	struct state s = { .table = table, .verb = verb, .argc = argc, .argv = argv,
 			   .into = into, .e = e };
@@ -211,9 +214,10 @@ void opt_help(const struct opt *table, FILE *out)
 
 		if (!o->help)
 			continue;
-		snprintf(left, sizeof(left), "%s%s--%s%s%s",
-			 o->letter ? (char[]){ '-', o->letter, '\0' } : "", o->letter ? ", " : "    ",
-			 o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+		snprintf(left, sizeof(left), "-%c, --%s%s%s", o->letter ? o->letter : ' ', o->name,
+			 o->arg ? " " : "", o->arg ? o->arg : "");
+		if (!o->letter)
+			memset(left, ' ', 4);
 		fprintf(out, "  %-28s %s\n", left, o->help);
 	}
 	fprintf(out, "  %-28s %s\n", "-h, --help", "print this");

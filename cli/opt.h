@@ -37,8 +37,8 @@ struct opt_end {
  * and --help and -h always are. 0 with *end filled, or -EINVAL with a sentence
  * that names the flag (@verb is for its hint) and whatever the row's function returned.
  */
-int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, int from, void *into,
-	      struct opt_end *end, struct err *e) must_check;
+int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, int from,
+	      void *into, struct opt_end *end, struct err *e) must_check;
 
 /* Help lines of the table to @out; rows without a help line are left out. */
 void opt_help(const struct opt *table, FILE *out);

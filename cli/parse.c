@@ -106,7 +106,8 @@ int parse_duration(const char *s, uint64_t *out, struct err *e)
 	if (!ok || !p || *p)
 		return err_say(e, -EINVAL, "'%s' is not a time such as 30s, 1.5m or 500ms", s);
 	if (!total)
-		return err_say(e, -EINVAL, "'%s' is no time at all; leave the flag out for no limit", s);
+		return err_say(e, -EINVAL, "'%s' is no time at all; leave the flag out for "
+			       "no limit", s);
 	*out = total;
 	return 0;
 }

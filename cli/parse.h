@@ -8,7 +8,8 @@
 #include "vmm/base.h"
 
 /* Digits only, from min to max. */
-int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct err *e) must_check;
+int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct err *e)
+	must_check;
 /* Bytes: a number, perhaps with a fraction, and b, k, m or g (or kb, KiB, ...), powers of 1024. */
 int parse_size(const char *s, uint64_t *out, struct err *e) must_check;
 /* Nanoseconds, more than 0: `30`, `1.5s`, `250ms`, `2m`, `1h30m`; a bare number is seconds. */

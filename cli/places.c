@@ -37,7 +37,8 @@ static int home(struct place *p, struct err *e)
 	pw = getpwuid(geteuid());
 	if (pw && pw->pw_dir && *pw->pw_dir == '/')
 		return print(p, e, "%s", pw->pw_dir);
-	return err_say(e, -ENOENT, "there is no home folder; set HOME to one that you may write to");
+	return err_say(e, -ENOENT,
+		       "there is no home folder; set HOME to one that you may write to");
 }
 
 /* $var/sandbox, or ~/fallback/sandbox. */
@@ -85,6 +86,7 @@ static int make_private(const char *path, bool parents, struct err *e)
 int places_runtime(struct place *p, struct err *e)
 {
 	const char *v = getenv("XDG_RUNTIME_DIR");
+	struct place state;
 	int rc;
 
 	if (v && *v == '/' && !print(p, e, "%s/sandbox", v) && !make_private(p->path, false, e))
@@ -92,10 +94,10 @@ int places_runtime(struct place *p, struct err *e)
 	rc = xdg(p, "XDG_STATE_HOME", ".local/state", e);
 	if (!rc)
 		rc = make_private(p->path, true, e);
-	if (!rc && strlen(p->path) + strlen("/run") >= sizeof(p->path))
-		rc = err_say(e, -ENAMETOOLONG, "the path %.40s... is too long", p->path);
-	if (!rc)
-		strcat(p->path, "/run");
+	if (rc)
+		return rc;
+	state = *p;
+	rc = print(p, e, "%s/run", state.path);
 	return rc ? rc : make_private(p->path, false, e);
 }
 

@@ -7,17 +7,14 @@
 #include <sys/stat.h>
 #include "cli/result.h"
 
-#define NS_PER_MS 1000000.0
+#define US_PER_MS 1000.0
 
-static json_t *base64(const unsigned char *p, size_t n)
+static size_t base64(const unsigned char *p, size_t n, char *text)
 {
 	static const char digits[] =
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	size_t len = 0;
-	auto_mem char *text = malloc((n + 2) / 3 * 4 + 1);
 
-	if (!text)
-		return NULL;
 	for (size_t i = 0; i < n; i += 3) {
 		size_t have = n - i < 3 ? n - i : 3;
 		uint32_t v = (uint32_t)p[i] << 16;
@@ -29,7 +26,16 @@ static json_t *base64(const unsigned char *p, size_t n)
 		text[len++] = have > 1 ? digits[v >> 6 & 63] : '=';
 		text[len++] = have > 2 ? digits[v & 63] : '=';
 	}
-	return json_stringn_nocheck(text, len);
+	return len;
+}
+
+static json_t *base64_json(const unsigned char *p, size_t n)
+{
+	char *text = malloc((n + 2) / 3 * 4);
+	json_t *made = text ? json_stringn_nocheck(text, base64(p, n, text)) : NULL;
+
+	free(text);
+	return made;
 }
 
 /* Add @name and @name_encoding. */
@@ -52,7 +58,7 @@ static int add_stream(json_t *o, const char *name, int fd)
 	text = json_stringn(len ? map : "", len);
 	utf8 = text;
 	if (!utf8 && len)
-		text = base64(map, len);
+		text = base64_json(map, len);
 	if (len)
 		munmap(map, len);
 	snprintf(key, sizeof(key), "%s_encoding", name);
@@ -64,7 +70,9 @@ static int add_stream(json_t *o, const char *name, int fd)
 
 static json_t *ms(bool known, uint64_t ns)
 {
-	return known ? json_real((double)(ns / 1000) * 1000.0 / NS_PER_MS) : json_null();
+	uint64_t us = ns / 1000;
+
+	return known ? json_real((double)us / US_PER_MS) : json_null();
 }
 
 static json_t *describe(const struct result *r)

@@ -124,7 +124,8 @@ static int opt_network(void *into, const char *value, struct err *e)
 	if (!strcmp(value, "public") || !strcmp(value, "allowlist"))
 		return err_say(e, -ENOTSUP, "'%s' is not in this version of sandbox, which has only "
 			       "'none'", value);
-	return err_say(e, -EINVAL, "'%s' is no kind of network; this version has only 'none'", value);
+	return err_say(e, -EINVAL, "'%s' is no kind of network; this version has only 'none'",
+		       value);
 }
 
 static int opt_kernel(void *into, const char *value, struct err *e)
@@ -187,7 +188,8 @@ const struct opt run_opts[] = {
 	{ "env-file", 0, "FILE", "a file of such lines", opt_env_file, NULL },
 	{ "workdir", 'w', "DIR", "folder to start in (default /)", opt_workdir, NULL },
 	{ "user", 'u', "USER[:GROUP]", "name or number (default root)", opt_user, NULL },
-	{ "interactive", 'i', NULL, "attach stdin even if it is a terminal", opt_interactive, NULL },
+	{ "interactive", 'i', NULL, "attach stdin even if it is a terminal", opt_interactive,
+	  NULL },
 	{ "tty", 't', NULL, "give the command a terminal", opt_tty, NULL },
 	{ "timeout", 0, "TIME", "end the command and all it started after 30s, 5m, ...; status 124",
 	  opt_timeout, NULL },

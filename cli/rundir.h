@@ -23,6 +23,6 @@ struct rundir {
 
 /* Sweep what dead processes left in the runtime folder, then make a folder in it. */
 int rundir_make(struct rundir *r, struct err *e) must_check;
-/* Remove the folder and all in it. Nothing happens the second time, after a failed make, or to NONE. */
+/* Remove the folder and all in it; nothing the second time, after a failed make, or to NONE. */
 void rundir_remove(struct rundir *r);
 #endif

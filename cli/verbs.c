@@ -60,12 +60,13 @@ void cli_no_verb(const char *name)
 	unsigned d = 0;
 
 	if (cli_is_later(name)) {
-		cli_say("'%s' is not in this version of sandbox; 'sandbox help' lists what is", name);
+		cli_say("'%s' is not in this version of sandbox; 'sandbox help' lists what is",
+			name);
 		return;
 	}
 	if (name[0] == '-') {
-		cli_say("the flag %s must come after a verb, as in 'sandbox run %s'; see 'sandbox help'",
-			name, name);
+		cli_say("the flag %s must come after a verb, as in 'sandbox run %s'; see "
+			"'sandbox help'", name, name);
 		return;
 	}
 	for (size_t i = 0; i < cli_n_verbs; i++)
@@ -73,7 +74,8 @@ void cli_no_verb(const char *name)
 	if (d <= opt_distance_max(name))
 		cli_say("there is no verb '%s'; did you mean '%s'?", name, best);
 	else
-		cli_say("there is no verb '%s' (the nearest is '%s'); see 'sandbox help'", name, best);
+		cli_say("there is no verb '%s' (the nearest is '%s'); see 'sandbox help'", name,
+			best);
 }
 
 void cli_verb_help(const struct verb *v, FILE *out)
@@ -81,7 +83,8 @@ void cli_verb_help(const struct verb *v, FILE *out)
 	fprintf(out, "usage: sandbox %s%s%s%s\n%s.\n\n", v->name, v->table ? " [flags]" : "",
 		*v->args ? " " : "", v->args, v->summary);
 	opt_help(v->table, out);
-	fprintf(out, "\nExample%s:\n%s", strchr(v->example, '\n')[1] ? "s" : "", v->example);
+	fprintf(out, "\n%s:\n%s", strchr(v->example, '\n') == strrchr(v->example, '\n') ?
+		"Example" : "Examples", v->example);
 }
 
 void cli_help(FILE *out)

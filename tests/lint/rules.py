@@ -26,7 +26,7 @@ INCLUDES = (
 
 # Libraries and interfaces that belong to one place (<...>). Tests and benchmarks are free.
 LIBS = (
-    ("linux/kvm.h",    ("vmm/*",)),
+    ("linux/kvm.h",    ("vmm/*", "cli/doctor_kvm.c")),
     ("liburing.h",     ("vmm/loop.*",)),
     ("libfdt.h",       ("firmware/*",)),
     ("seccomp.h",      ("vmm/*", "devices/fs/*")),
