@@ -9,6 +9,8 @@
  */
 #include <poll.h>
 #include <signal.h>
+#include <sys/random.h>
+#include <time.h>
 #include "cli/cli.h"
 #include "cli/machine.h"
 #include "cli/sigs.h"
@@ -19,6 +21,8 @@
 #define CONNECT_MS	60000	/* for the agent's answer, once it said that it is ready */
 #define BOOT_SLACK_S	30	/* the monitor's own limit comes first, and tells more */
 #define LOG_LINES	20
+#define NS_PER_S	1000000000ull
+#define SEED_LEN	64u	/* bytes of entropy for a restored guest */
 
 /* A client error is longer than a set-up error. */
 static int from_client(const struct client_err *ce, struct err *e, const char *what)
@@ -26,24 +30,33 @@ static int from_client(const struct client_err *ce, struct err *e, const char *w
 	return err_say(e, ce->code > 0 ? -ce->code : -EIO, "%s: %.200s", what, ce->msg);
 }
 
-static int take_ready(struct machine *m, int listen_fd, uint64_t started, struct err *e)
+int machine_signal(int sigfd)
 {
-	struct client_ready ready;
-	struct client_err ce = { 0 };
+	int signo;
 
-	if (client_ready_accept(listen_fd, READY_MS, &ready, &ce) < 0)
-		return from_client(&ce, e, "the guest's word that it is ready was no good");
-	m->boot_ns = term_now_ns() - started;
-	m->ready = true;
+	while ((signo = sigs_next(sigfd)))
+		if (signo == SIGTSTP)
+			kill(getpid(), SIGSTOP);
+		else if (signo != SIGWINCH)
+			return signo;
 	return 0;
 }
 
-/* As machine_start(), from the monitor's start to READY. */
-static int wait_ready(struct machine *m, int listen_fd, int sigfd, unsigned limit_s, struct err *e)
+/* What has to happen before the agent can be called: READY of a boot, `run` of a restore. */
+static bool came(const struct machine *m, int listen_fd)
 {
-	uint64_t started = term_now_ns();
+	struct pollfd p = { .fd = listen_fd, .events = POLLIN };
 
-	for (;;) {
+	return listen_fd < 0 ? m->mon.running : poll(&p, 1, 0) == 1;
+}
+
+static int wait_for(struct machine *m, int listen_fd, int sigfd, const struct monitor_conf *c,
+		    struct err *e)
+{
+	const char *what = c->progress ? c->progress : "starting the guest";
+	uint64_t started = term_now_ns(), limit_s = c->boot_timeout_s + BOOT_SLACK_S;
+
+	while (!came(m, listen_fd)) {
 		struct pollfd p[] = {
 			{ .fd = listen_fd, .events = POLLIN },
 			{ .fd = m->mon.pidfd, .events = POLLIN },
@@ -55,29 +68,69 @@ static int wait_ready(struct machine *m, int listen_fd, int sigfd, unsigned limi
 		int signo, tick = 1000 - (int)(ns / NS_PER_MS % 1000);
 
 		if (ns / NS_PER_MS / 1000 > limit_s)
-			return err_say(e, -ETIMEDOUT, "the guest was not ready within %u seconds",
-				       limit_s);
+			return err_say(e, -ETIMEDOUT, "the guest was not ready within %llu seconds",
+				       (unsigned long long)limit_s);
 		if (poll(p, ARRAY_LEN(p), tick) < 0 && errno != EINTR)
 			return err_set(e, -errno, "wait for the guest");
 		monitor_read(&m->mon);
-		while ((signo = sigs_next(sigfd)))
-			if (signo == SIGTSTP)
-				kill(getpid(), SIGSTOP);
-			else if (signo != SIGWINCH)
-				return signo;
-		if (p[0].revents)
-			return take_ready(m, listen_fd, started, e);
+		signo = machine_signal(sigfd);
+		if (signo)
+			return signo;
 		if (p[1].revents && monitor_ended(&m->mon, 0)) {
 			monitor_explain(&m->mon, "before it was ready", e);
 			return e->code;
 		}
 		if (!m->mon.console)
-			term_progress("starting the guest", started);
+			term_progress(what, started);
 	}
+	return 0;
+}
+
+static int hear_ready(int listen_fd, struct err *e)
+{
+	struct client_ready ready;
+	struct client_err ce = { 0 };
+
+	if (client_ready_accept(listen_fd, READY_MS, &ready, &ce) < 0)
+		return from_client(&ce, e, "the guest's word that it is ready was no good");
+	return 0;
+}
+
+static int call_agent(struct machine *m, struct err *e)
+{
+	struct client_err ce = { 0 };
+	int rc;
+
+	m->client = client_open(m->dir.vsock, PROTO_AGENT_PORT, CONNECT_MS, &ce);
+	if (m->client)
+		return 0;
+	rc = from_client(&ce, e, "connect to the guest's agent");
+	return machine_explain(m, "before it was ready", 0, e) ? e->code : rc;
+}
+
+/* What a template's clones must not share (security.md 17): time, entropy, identity. */
+static int tell_identity(struct machine *m, struct err *e)
+{
+	unsigned char random[SEED_LEN + 16];
+	char id[33];
+	struct timespec now;
+	struct client_err ce = { 0 };
+	struct client_resume r = { .seed = random, .seed_len = SEED_LEN, .machine_id = id };
+
+	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+		return err_set(e, -EIO, "getrandom");
+	for (unsigned i = 0; i < 16; i++)
+		snprintf(id + 2 * i, 3, "%02x", random[SEED_LEN + i]);
+	clock_gettime(CLOCK_REALTIME, &now);
+	r.time_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	if (client_resume(m->client, &r, CONNECT_MS, &ce) < 0)
+		return from_client(&ce, e, "tell the restored guest the time");
+	return 0;
 }
 
 int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct err *e)
 {
+	uint64_t started = term_now_ns();
 	struct client_err ce = { 0 };
 	auto_fd listen_fd = -1;
 	int rc;
@@ -87,20 +140,22 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 	if (rc)
 		return rc;
 	c->vsock = m->dir.vsock;
-	listen_fd = client_ready_listen(m->dir.vsock, &ce);
-	if (listen_fd < 0)
-		return from_client(&ce, e, "listen for the guest");
+	if (!c->restore) {
+		listen_fd = client_ready_listen(m->dir.vsock, &ce);
+		if (listen_fd < 0)
+			return from_client(&ce, e, "listen for the guest");
+	}
 	rc = monitor_start(&m->mon, c, e);
 	if (!rc)
-		rc = wait_ready(m, listen_fd, sigfd, c->boot_timeout_s + BOOT_SLACK_S, e);
-	if (!rc) {
-		m->client = client_open(m->dir.vsock, PROTO_AGENT_PORT, CONNECT_MS, &ce);
-		if (!m->client) {
-			rc = from_client(&ce, e, "connect to the guest's agent");
-			if (machine_explain(m, "before it was ready", 0, e))
-				rc = e->code;
-		}
-	}
+		rc = wait_for(m, listen_fd, sigfd, c, e);
+	if (!rc && listen_fd >= 0)
+		rc = hear_ready(listen_fd, e);
+	if (!rc)
+		rc = call_agent(m, e);
+	if (!rc && c->restore)
+		rc = tell_identity(m, e);
+	m->ready = !rc;
+	m->ready_ns = term_now_ns() - started;
 	term_progress_end();
 	rundir_remove(&m->dir);
 	return rc;

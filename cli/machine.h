@@ -13,14 +13,16 @@ struct machine {
 	struct rundir dir;	/* gone from disk once the connection is made */
 	struct monitor mon;
 	struct client *client;
-	uint64_t boot_ns;	/* start of the monitor to READY */
+	uint64_t ready_ns;	/* start of the monitor to an agent that answers */
 	bool ready;
 };
 
 #define MACHINE_NONE { .dir = RUNDIR_NONE, .mon = MONITOR_NONE }
 
 /*
- * Start the machine and connect to its agent; @c->vsock is filled in here.
+ * Start the machine, by a boot or from @c->restore, and connect to its agent;
+ * @c->vsock is filled in here. A restored guest has been told the time and been
+ * given entropy and a machine id of its own before this returns.
  * @sigfd: a signal that arrives meanwhile ends the wait. 0; the signal's number;
  * or -errno with a sentence. In every case machine_stop() comes afterwards.
  */
@@ -32,6 +34,8 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 bool machine_explain(struct machine *m, const char *when, int timeout_ms, struct err *e);
 /* Quote the end of the guest's log on stderr, unless it was shown as it came. */
 void machine_show_log(const struct machine *m);
+/* The next signal of @sigfd that means an end, or 0: stops and resizes are dealt with. */
+int machine_signal(int sigfd);
 /* End it, and leave nothing behind. */
 void machine_stop(struct machine *m);
 #endif

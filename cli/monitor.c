@@ -16,6 +16,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include "cli/monitor.h"
@@ -23,10 +24,11 @@
 
 #define CHILD_STATUS_FD	3
 #define CHILD_PARENT_FD	4
+#define CHILD_CONTROL_FD 5
 #define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
 
 /* Writing end low, as the child's own errors use it: only what a child of fork may call. */
-static void child(char **argv, int null, int log, int status, int parent, pid_t ppid)
+static void child(char **argv, int null, int log, int status, int parent, int control, pid_t ppid)
 {
 	static const char msg[] = "end error sandbox-vmm could not be executed\n";
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
@@ -39,9 +41,10 @@ static void child(char **argv, int null, int log, int status, int parent, pid_t 
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(log, 2) < 0 ||
-	    dup2(status, CHILD_STATUS_FD) < 0 || dup2(parent, CHILD_PARENT_FD) < 0)
+	    dup2(status, CHILD_STATUS_FD) < 0 || dup2(parent, CHILD_PARENT_FD) < 0 ||
+	    (control >= 0 && dup2(control, CHILD_CONTROL_FD) < 0))
 		_exit(1);
-	syscall(SYS_close_range, CHILD_PARENT_FD + 1, ~0u, 0);
+	syscall(SYS_close_range, CHILD_PARENT_FD + 1 + (control >= 0), ~0u, 0);
 	execv(argv[0], argv);
 	if (write(CHILD_STATUS_FD, msg, sizeof(msg) - 1) < 0)
 		_exit(1);
@@ -51,10 +54,10 @@ static void child(char **argv, int null, int log, int status, int parent, pid_t 
 /* A copy with a number that the child's fixed ones cannot meet. */
 static int high(int fd)
 {
-	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CHILD_PARENT_FD + 1);
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CHILD_CONTROL_FD + 1);
 }
 
-static int spawn(struct monitor *m, char **argv, struct err *e)
+static int spawn(struct monitor *m, char **argv, int control, struct err *e)
 {
 	int log[2] = { -1, -1 }, status[2] = { -1, -1 };
 	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -79,7 +82,7 @@ static int spawn(struct monitor *m, char **argv, struct err *e)
 	if (m->pid < 0)
 		return err_set(e, -errno, "start the monitor");
 	if (m->pid == 0)
-		child(argv, high_null, high_log, high_status, high_self, ppid);
+		child(argv, high_null, high_log, high_status, high_self, control, ppid);
 	m->pidfd = (int)syscall(SYS_pidfd_open, m->pid, 0);
 	if (m->pidfd < 0) {
 		rc = -errno;
@@ -94,21 +97,95 @@ static int spawn(struct monitor *m, char **argv, struct err *e)
 
 int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e)
 {
-	char memory[32], cpus[16], boot[16], status[16], parent[16];
-	union { const char *c[24]; char *v[24]; } argv = { .c = {
-		c->vmm, "--kernel", c->kernel, "--initrd", c->initrd, "--memory", memory,
-		"--cpus", cpus, "--vsock", c->vsock, "--cid", "3", "--boot-timeout", boot,
-		"--status-fd", status, "--parent-fd", parent, "--console", NULL,
+	char memory[32], cpus[16], boot[16], status[16], parent[16], control[16];
+	union { const char *c[32]; char *v[32]; } argv = { .c = {
+		c->vmm, "--vsock", c->vsock, "--cid", "3", "--boot-timeout", boot,
+		"--status-fd", status, "--parent-fd", parent, "--console",
 	} };
+	int pair[2] = { -1, -1 }, n = 12, rc;
 
 	*m = (struct monitor)MONITOR_NONE;
 	m->console = c->console;
 	snprintf(memory, sizeof(memory), "%lluk", (unsigned long long)(c->memory >> 10));
 	snprintf(cpus, sizeof(cpus), "%u", c->cpus);
-	snprintf(boot, sizeof(boot), "%u", c->boot_timeout_s);
+	snprintf(boot, sizeof(boot), "%u", c->restore ? 0 : c->boot_timeout_s);
 	snprintf(status, sizeof(status), "%d", CHILD_STATUS_FD);
 	snprintf(parent, sizeof(parent), "%d", CHILD_PARENT_FD);
-	return spawn(m, argv.v, e);
+	snprintf(control, sizeof(control), "%d", CHILD_CONTROL_FD);
+	if (c->control) {
+		if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
+			return err_set(e, -errno, "make a socket to the monitor");
+		argv.c[n++] = "--control-fd";
+		argv.c[n++] = control;
+	}
+	if (c->restore) {
+		argv.c[n++] = "--restore";
+		argv.c[n++] = c->restore;
+	} else {
+		const char *const boot_from[] = { "--kernel", c->kernel, "--initrd", c->initrd,
+						  "--memory", memory, "--cpus", cpus };
+
+		for (size_t i = 0; i < ARRAY_LEN(boot_from); i++)
+			argv.c[n++] = boot_from[i];
+	}
+	m->control_fd = pair[0];
+	{
+		auto_fd theirs = high(pair[1]);
+
+		if (pair[1] >= 0)
+			close(pair[1]);
+		rc = spawn(m, argv.v, theirs, e);
+	}
+	return rc;
+}
+
+static int send_snapshot(int fd, int state_fd, int memory_fd)
+{
+	static char word[] = "snapshot";
+	const int fds[2] = { state_fd, memory_fd };
+	union { struct cmsghdr h; char buf[CMSG_SPACE(sizeof(fds))]; } u = {
+		.h = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+		       .cmsg_len = CMSG_LEN(sizeof(fds)) } };
+	struct iovec v = { .iov_base = word, .iov_len = sizeof(word) - 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.buf,
+			    .msg_controllen = sizeof(u.buf) };
+
+	memcpy(CMSG_DATA(&u.h), fds, sizeof(fds));
+	return sendmsg(fd, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int monitor_snapshot(struct monitor *m, int state_fd, int memory_fd, int timeout_ms,
+		     struct err *e)
+{
+	uint64_t until = term_now_ns() + (uint64_t)timeout_ms * 1000000u;
+	char answer[400];
+	ssize_t n;
+	int rc = send_snapshot(m->control_fd, state_fd, memory_fd);
+
+	if (rc)
+		return err_set(e, rc, "ask the monitor to save the machine");
+	for (;;) {
+		struct pollfd p[] = {
+			{ .fd = m->control_fd, .events = POLLIN }, { .fd = m->log_fd, .events = POLLIN },
+			{ .fd = m->status_fd, .events = POLLIN },
+		};
+		uint64_t now = term_now_ns();
+
+		if (now >= until)
+			return err_say(e, -ETIMEDOUT, "the machine was not saved within %d s",
+				       timeout_ms / 1000);
+		if (poll(p, ARRAY_LEN(p), (int)((until - now) / 1000000u) + 1) < 0 && errno != EINTR)
+			return err_set(e, -errno, "wait for the machine to be saved");
+		monitor_read(m);
+		if (p[0].revents)
+			break;
+	}
+	n = recv(m->control_fd, answer, sizeof(answer) - 1, MSG_DONTWAIT);
+	answer[n > 0 ? n : 0] = '\0';
+	if (n >= 2 && !strncmp(answer, "ok", 2))
+		return 0;
+	return err_say(e, -EIO, "the machine could not be saved: %.200s",
+		       !strncmp(answer, "error ", 6) ? answer + 6 : "the monitor is gone");
 }
 
 static void status_line(struct monitor *m)
@@ -116,6 +193,8 @@ static void status_line(struct monitor *m)
 	char word[16], text[400] = "";
 
 	m->line[m->line_len] = '\0';
+	if (!strncmp(m->line, "run ", 4))
+		m->running = true;
 	if (sscanf(m->line, "end %15s %399[^\n]", word, text) >= 1 && !m->end[0]) {
 		memcpy(m->end, word, sizeof(m->end));
 		memcpy(m->why, text, sizeof(m->why));
@@ -222,7 +301,9 @@ void monitor_stop(struct monitor *m)
 		close(m->log_fd);
 	if (m->status_fd >= 0)
 		close(m->status_fd);
-	m->log_fd = m->status_fd = -1;
+	if (m->control_fd >= 0)
+		close(m->control_fd);
+	m->log_fd = m->status_fd = m->control_fd = -1;
 }
 
 void monitor_explain(const struct monitor *m, const char *when, struct err *e)

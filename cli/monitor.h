@@ -16,20 +16,25 @@
 
 struct monitor_conf {
 	const char *vmm, *kernel, *initrd, *vsock;
+	const char *restore;		/* snapshot folder; then kernel and initrd are not used */
+	const char *progress;		/* what the person waits for; NULL: the guest's start */
 	uint64_t memory;		/* bytes */
 	unsigned cpus;
 	unsigned boot_timeout_s;
 	bool console;			/* copy the guest's console to our stderr */
+	bool control;			/* with a socket for monitor_snapshot() */
 };
 
 struct monitor {
 	pid_t pid;
 	int pidfd;		/* readable when it has ended; -1: there is none */
 	int status_fd;		/* life-cycle lines; -1 at their end. O_NONBLOCK */
+	int control_fd;		/* of monitor_conf.control; else -1 */
 	int log_fd;		/* its stderr, with the guest's console; likewise */
 	bool console;
 	int wstatus;		/* of waitid, once pidfd is -1 */
 	bool killed;		/* by us */
+	bool running;		/* the `run` line has come: its sockets listen, the guest runs */
 	char end[16];		/* word of the `end` line; "" so far */
 	char why[400];		/* its text */
 	char line[512];		/* of the status pipe, not yet complete */
@@ -38,7 +43,7 @@ struct monitor {
 	size_t tail_len;
 };
 
-#define MONITOR_NONE { .pidfd = -1, .status_fd = -1, .log_fd = -1 }
+#define MONITOR_NONE { .pidfd = -1, .status_fd = -1, .control_fd = -1, .log_fd = -1 }
 
 /* 0 or -errno with a sentence. That the program could not be executed comes as an end line. */
 int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e) must_check;
@@ -49,6 +54,12 @@ void monitor_read(struct monitor *m);
  * end. Waits at most @timeout_ms for that, reading the pipes meanwhile.
  */
 bool monitor_ended(struct monitor *m, int timeout_ms);
+/*
+ * Have the machine saved to two files, open for writing and empty; it goes on
+ * afterwards. 0, -ETIMEDOUT, or what the monitor said.
+ */
+int monitor_snapshot(struct monitor *m, int state_fd, int memory_fd, int timeout_ms,
+		     struct err *e) must_check;
 /* Kill it if it lives, reap it, close everything. Nothing happens to MONITOR_NONE. */
 void monitor_stop(struct monitor *m);
 /* A sentence on how it ended; @when is "before it was ready" or "while ...". */

@@ -77,7 +77,7 @@ static json_t *ms(bool known, uint64_t ns)
 
 static json_t *describe(const struct result *r)
 {
-	return json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:n, s:o, s:o, s:s?}",
+	return json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:s?}",
 		"exit_code", r->status,
 		"signal", r->signal ? json_integer(r->signal) : json_null(),
 		"timed_out", r->timed_out,
@@ -85,8 +85,8 @@ static json_t *describe(const struct result *r)
 		"truncated", r->trunc_stdout || r->trunc_stderr,
 		"stdout_truncated", r->trunc_stdout,
 		"stderr_truncated", r->trunc_stderr,
-		"boot_ms", ms(r->booted, r->boot_ns),
-		"restore_ms",
+		"boot_ms", ms(r->booted, r->ready_ns),
+		"restore_ms", ms(r->restored, r->ready_ns),
 		"exec_ms", ms(r->executed, r->exec_ns),
 		"peak_memory_bytes",
 		r->peak_memory ? json_integer((json_int_t)r->peak_memory) : json_null(),

@@ -11,8 +11,9 @@ struct result {
 	int status;			/* exit status of this program */
 	int signal;			/* that ended the command; 0: none */
 	bool timed_out, oom, trunc_stdout, trunc_stderr;
-	bool booted, executed;		/* whether the two times below mean something */
-	uint64_t boot_ns, exec_ns;
+	bool booted, restored, executed;	/* which of the times below mean something */
+	uint64_t ready_ns;		/* to an agent that answers, by a boot or a restore */
+	uint64_t exec_ns;
 	uint64_t peak_memory;		/* bytes; 0: not known */
 	const char *error;		/* sentence; NULL when the command ran */
 };

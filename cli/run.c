@@ -23,6 +23,7 @@
 #include "cli/result.h"
 #include "cli/run.h"
 #include "cli/sigs.h"
+#include "cli/template.h"
 #include "cli/term.h"
 
 #define NS_PER_S	1000000000ull
@@ -251,7 +252,31 @@ static int prepare(struct run *r)
 	return 0;
 }
 
-static int boot_and_execute(struct run *r)
+/*
+ * Restore the template for this machine, which is made on first use. One that
+ * does not work here any more (the host was restarted, KVM or the monitor is
+ * another one) is made anew, once.
+ */
+static int start_from_template(struct run *r, struct monitor_conf *mc)
+{
+	struct place dir;
+	int rc;
+
+	for (int again = 1;; again--) {
+		rc = template_get(mc, r->sigfd, &dir, &r->e);
+		if (rc)
+			return rc;
+		mc->restore = dir.path;
+		rc = machine_start(&r->m, mc, r->sigfd, &r->e);
+		mc->restore = NULL;
+		if (rc >= 0 || !again || r->m.mon.running)
+			return rc;
+		machine_stop(&r->m);
+		template_drop(&dir);
+	}
+}
+
+static int start_and_execute(struct run *r)
 {
 	struct monitor_conf mc = {
 		.vmm = r->conf.vmm_at.path, .kernel = r->conf.kernel_at.path,
@@ -259,10 +284,12 @@ static int boot_and_execute(struct run *r)
 		.cpus = r->conf.cpus, .boot_timeout_s = BOOT_TIMEOUT_S,
 		.console = r->conf.console,
 	};
-	int rc = machine_start(&r->m, &mc, r->sigfd, &r->e);
+	int rc = r->conf.cold ? machine_start(&r->m, &mc, r->sigfd, &r->e) :
+				start_from_template(r, &mc);
 
-	r->res.booted = r->m.ready;
-	r->res.boot_ns = r->m.boot_ns;
+	r->res.booted = r->m.ready && r->conf.cold;
+	r->res.restored = r->m.ready && !r->conf.cold;
+	r->res.ready_ns = r->m.ready_ns;
 	if (rc > 0) {
 		r->ended_by = rc;
 		return 128 + rc;
@@ -316,7 +343,7 @@ static int run_all(struct run *r)
 	int status = CLI_SANDBOX;
 
 	if (!prepare(r))
-		status = boot_and_execute(r);
+		status = start_and_execute(r);
 	machine_stop(&r->m);
 	remark(r);
 	guest_talks = status == CLI_SANDBOX && r->m.mon.end[0];

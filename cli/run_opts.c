@@ -166,6 +166,14 @@ static int opt_status_fd(void *into, const char *value, struct err *e)
 	return 0;
 }
 
+static int opt_cold(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->cold = true;
+	return 0;
+}
+
 static int opt_console(void *into, const char *value, struct err *e)
 {
 	(void)value;
@@ -206,6 +214,7 @@ const struct opt run_opts[] = {
 	  NULL },
 	{ "json-status-fd", 0, "N", "write the result, without the output, to descriptor N",
 	  opt_status_fd, NULL },
+	{ "cold", 0, NULL, "boot a kernel instead of restoring a template", opt_cold, NULL },
 	{ "console", 0, NULL, "show the guest's console on stderr", opt_console, NULL },
 	{ "rm", 0, NULL, "keep nothing afterwards (always so in this version)", opt_rm, NULL },
 	/* Of later versions; known, so that they are refused by name. */
@@ -224,7 +233,6 @@ const struct opt run_opts[] = {
 	{ "secret", 0, "NAME", NULL, NULL, NULL },
 	{ "image", 0, "REF", NULL, NULL, NULL },
 	{ "from", 0, "SNAPSHOT", NULL, NULL, NULL },
-	{ "cold", 0, NULL, NULL, NULL, NULL },
 	{ "jail", 0, "KIND", NULL, NULL, NULL },
 	{ 0 },
 };
