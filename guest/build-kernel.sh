@@ -7,11 +7,13 @@
 #	guest/build-kernel.sh --path		prints the folder, builds nothing
 #	guest/build-kernel.sh --print-digest	prints the digest of the inputs
 #
-# The folder, ${XDG_CACHE_HOME:-~/.cache}/sandbox/kernel/<digest>/, holds vmlinux (stripped: what the monitor loads), bzImage,
-# System.map and config.  Inputs: Debian's linux-source-6.12, kernel.config, patches/, this script, the compiler.
+# The folder, ${XDG_CACHE_HOME:-~/.cache}/sandbox/kernel/<digest>/, holds vmlinux (stripped: what
+# the monitor loads), bzImage, System.map and config.  Inputs: Debian's linux-source-6.12,
+# kernel.config, patches/, this script, the compiler.
 #
-# The work is done in a folder beside it that is renamed at the end, so the folder is there whole or not at all.  A lock makes a
-# second caller wait for the first.  Whatever ends the script, the work folder goes; what a killed one left, the next removes.
+# The work is done in a folder beside it that is renamed at the end, so the folder is there whole or
+# not at all.  A lock makes a second caller wait for the first.  Whatever ends the script, the work
+# folder goes; what a killed one left, the next removes.
 
 set -euo pipefail
 export LC_ALL=C
@@ -72,7 +74,8 @@ fi
 for tool in make ld flex bison bc xz patch flock perl:perl-base gzip; do
 	command -v "${tool%%:*}" >/dev/null || die "${tool%%:*} is missing: apt-get install ${tool##*:}"
 done
-echo '#include <libelf.h>' | gcc -E - >/dev/null 2>&1 || die "libelf.h is missing: apt-get install libelf-dev"
+echo '#include <libelf.h>' | gcc -E - >/dev/null 2>&1 ||
+	die "libelf.h is missing: apt-get install libelf-dev"
 
 mkdir -p -m 0700 "$cache" || die "cannot make the folder $cache"
 exec 9>"$cache/lock"
@@ -117,15 +120,17 @@ run()
 	child=
 }
 
-# Kconfig reads a Kconfig from every folder, so only what it does not read is left out: the sources of machines and devices that a
-# microVM cannot have.
+# Kconfig reads a Kconfig from every folder, so only what it does not read is left out: the sources
+# of machines and devices that a microVM cannot have.
 say "unpacking $tarball"
 mkdir "$work/src"
 run "unpacking $tarball" tar -xJf "$tarball" -C "$work/src" --strip-components=1 \
 	--exclude='*/Documentation/*.rst' --exclude='*/Documentation/devicetree/bindings/*' \
-	--exclude='*/tools/testing/*' --exclude='*/tools/perf/*' --exclude='*/arch/*.dts' --exclude='*/arch/*.dtsi' --exclude='*/sound/*.[ch]' \
-	--exclude='*/drivers/gpu/*.[ch]' --exclude='*/drivers/media/*.[ch]' --exclude='*/drivers/staging/*.[ch]' \
-	--exclude='*/drivers/infiniband/*.[ch]' --exclude='*/drivers/scsi/*.[ch]' --exclude='*/drivers/usb/*.[ch]' \
+	--exclude='*/tools/testing/*' --exclude='*/tools/perf/*' --exclude='*/sound/*.[ch]' \
+	--exclude='*/arch/*.dts' --exclude='*/arch/*.dtsi' --exclude='*/drivers/gpu/*.[ch]' \
+	--exclude='*/drivers/media/*.[ch]' --exclude='*/drivers/staging/*.[ch]' \
+	--exclude='*/drivers/infiniband/*.[ch]' --exclude='*/drivers/scsi/*.[ch]' \
+	--exclude='*/drivers/usb/*.[ch]' \
 	--exclude='*/drivers/net/ethernet/*.[ch]' --exclude='*/drivers/net/wireless/*.[ch]' \
 	--exclude='*/arch/a*/*.[chS]' --exclude='*/arch/[c-w]*/*.[chS]'
 
@@ -134,8 +139,8 @@ for p in "$here"/patches/*.patch; do
 done
 
 # Same inputs, same bytes.
-export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970' KBUILD_BUILD_USER=sandbox KBUILD_BUILD_HOST=sandbox
-export KBUILD_BUILD_VERSION=1
+export KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970' KBUILD_BUILD_VERSION=1
+export KBUILD_BUILD_USER=sandbox KBUILD_BUILD_HOST=sandbox
 mk=(nice -n 10 make -C "$work/src" ARCH=x86_64 -j"$(nproc)" LOCALVERSION=)
 
 say "configuring"
