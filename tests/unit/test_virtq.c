@@ -487,7 +487,7 @@ static void meet(unsigned *mine, unsigned *other, unsigned turn)
 {
 	__atomic_store_n(mine, turn, __ATOMIC_RELEASE);
 	while (__atomic_load_n(other, __ATOMIC_ACQUIRE) < turn)
-		if (__atomic_load_n(&ended, __ATOMIC_RELAXED))
+		if (__atomic_load_n(&ended, __ATOMIC_ACQUIRE))
 			return;
 }
 
@@ -503,7 +503,7 @@ static void *driver(void *arg)
 	uint16_t *event = (void *)(ram + 0x3000 + 4 + 8 * N);
 
 	(void)arg;
-	for (unsigned n = 0; !__atomic_load_n(&ended, __ATOMIC_RELAXED); n++) {
+	for (unsigned n = 0; !__atomic_load_n(&ended, __ATOMIC_ACQUIRE); n++) {
 		uint16_t idx = (uint16_t)n, seen;
 
 		meet(&turn_driver, &turn_device, 2 * n + 1);
@@ -555,7 +555,7 @@ static void barrier_rounds(void)
 			virtq_push(&q, &c);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		__atomic_store_n(&ended, (now.tv_sec - start.tv_sec) * 1000 +
-				 (now.tv_nsec - start.tv_nsec) / 1000000 > 300, __ATOMIC_RELAXED);
+				 (now.tv_nsec - start.tv_nsec) / 1000000 > 300, __ATOMIC_RELEASE);
 	}
 	pthread_join(t, NULL);
 	cr_assert_gt(turn_device, 0);
