@@ -149,7 +149,8 @@ int places_vmm(struct place *p, struct err *e)
 
 int places_kernel(struct place *p, struct err *e)
 {
-	if (!find(p, "guest/bzImage", "share/sandbox/bzImage", R_OK, e))
+	/* Not the bzImage: unpacking it takes longer than the boot where guest kernels are emulated. */
+	if (!find(p, "guest/vmlinux", "share/sandbox/vmlinux", R_OK, e))
 		return 0;
 	return err_say(e, -ENOENT, "there is no guest kernel at %s; build it with 'make guest', or "
 		       "name one with --kernel", p->path);
