@@ -18,8 +18,8 @@ def own_program(vm, name, *args, timeout=300):
     path = os.path.join(OUT, "tests", "vm", name)
     if not os.path.exists(path):
         raise Skip(f"{name} is not built")
-    vm.copy_in(path, f"/tmp/{name}")
-    return vm.run([f"/tmp/{name}", *args], "--timeout", str(timeout), timeout=timeout + 60)
+    vm.copy_in(path, f"/tmp/{name}.test")
+    return vm.run([f"/tmp/{name}.test", *args], "--timeout", str(timeout), timeout=timeout + 60)
 
 
 # ---- what a program sees
