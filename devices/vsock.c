@@ -327,19 +327,25 @@ static void drop_all(struct vsock *s)
 	s->nrst = s->rst_head = 0;
 }
 
-/* The guest's connections are those of another machine's past: tell it (5.10.6.7). */
+/*
+ * The guest's connections are those of another machine's past: tell it (5.10.6.7).
+ * It resets every connection that it has when it comes to the event, so none may
+ * be made before: clients wait in the backlog until the guest has given its event
+ * buffers back. All of them are taken, so that their return is sure to kick.
+ */
 static void tell(struct vsock *s)
 {
 	const struct virtio_vsock_event ev = { htole32(VIRTIO_VSOCK_EVENT_TRANSPORT_RESET) };
 	struct virtq *q = &s->v.q[EVENT];
 	struct vchain *ch = &s->rx[0];
 
-	if (!virtio_next(&s->v, q, ch))
-		return;		/* its kick comes by here */
-	s->tell = false;
-	if (vchain_write(ch, &ev, sizeof(ev)))
-		virtio_fail(&s->v, "event buffer smaller than an event");
-	virtio_done(&s->v, q, ch);
+	while (virtio_next(&s->v, q, ch)) {	/* the first one's kick comes by here */
+		if (s->tell && vchain_write(ch, &ev, sizeof(ev)))
+			virtio_fail(&s->v, "event buffer smaller than an event");
+		virtio_done(&s->v, q, ch);
+		s->tell = false;
+		s->told = true;
+	}
 	virtio_flush(&s->v, q);
 }
 
@@ -400,6 +406,8 @@ static void vsock_kick(struct virtio_dev *d, struct virtq *q)
 
 	if (q->index == TX)
 		tx_run(s);
+	if (q->index == EVENT && s->told && virtq_offered(q))
+		s->told = false;
 	vsock_settle(s);
 }
 
@@ -407,7 +415,7 @@ static bool vsock_stop(struct virtio_dev *d)
 {
 	struct vsock *s = container_of(d, struct vsock, v);
 
-	s->running = s->backoff = s->tell = false;
+	s->running = s->backoff = s->tell = s->told = false;
 	drop_all(s);
 	vconn_reap(s);
 	loop_cancel(&s->accept);

@@ -128,6 +128,7 @@ struct vsock {
 	uint64_t cid;
 	bool running, stopping;
 	bool tell;			/* the guest has yet to hear of a restore */
+	bool told;			/* it has been told, and has yet to act on it */
 	bool backoff;			/* accept failed for want of something: wait a tick */
 	/* Unix side */
 	int fd, epfd;			/* the listener; all connections */

@@ -185,7 +185,7 @@ static void on_accept(struct op *op, int res)
 
 void vhost_accept(struct vsock *s)
 {
-	if (!s->running || s->v.failed || s->accept.busy || s->backoff ||
+	if (!s->running || s->v.failed || s->accept.busy || s->backoff || s->tell || s->told ||
 	    s->n[false] >= VSOCK_CONNS_MAX)
 		return;
 	if (loop_accept(s->v.loop, &s->accept, s->fd, on_accept)) {

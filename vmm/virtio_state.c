@@ -117,10 +117,10 @@ int virtio_state_load(struct virtio_mmio *m, uint32_t index, const struct blob *
 	d->status = s.status;
 	if (!virtio_live(d))
 		return 0;
-	if (d->ops->start)
-		d->ops->start(d);
 	if (d->ops->restored)
 		d->ops->restored(d);
+	if (d->ops->start)
+		d->ops->start(d);
 	for (unsigned i = 0; i < d->ops->nqueues; i++)
 		if (d->q[i].ready && d->again)
 			d->again(d, i);

@@ -414,6 +414,38 @@ Test(vsock, a_credit_request_is_answered_once_each)
 	vg_close(&g);
 }
 
+/*
+ * A guest resets whatever it has when it comes to the event, so a client that
+ * connects right after a restore must not meet it before.
+ */
+Test(vsock, after_a_restore_clients_wait_until_the_guest_has_reset)
+{
+	const struct rig_part ev = { "\xff\xff\xff\xff", 4, true };
+	uint32_t hport;
+	struct vg g;
+	int fd;
+
+	vg_open(&g, 4);
+	fd = vg_pair(&g, 1024, &hport);		/* there is life before */
+	close(fd);
+	rig_set(&g.r, VIRTIO_MMIO_STATUS, 0);
+	vg_run(&g);
+	g.s->tell = true;			/* as restored() leaves it, before start() */
+	vg_start(&g, 4);
+	fd = vg_connect(&g, 1024);
+	rig_add(&g.r, 2, &ev, 1);
+	rig_kick(&g.r, 2);
+	vg_run(&g);
+	cr_assert(g.s->told);
+	vg_silent(&g);
+	rig_add(&g.r, 2, &ev, 1);		/* the guest gives its buffer back */
+	rig_kick(&g.r, 2);
+	vg_run(&g);
+	vg_expect(&g, REQUEST);
+	close(fd);
+	vg_close(&g);
+}
+
 /* 5.10.6.7: the guest is told as soon as it has a buffer for it. */
 Test(vsock, after_a_restore_the_guest_is_told_and_nothing_is_left)
 {
@@ -439,9 +471,14 @@ Test(vsock, after_a_restore_the_guest_is_told_and_nothing_is_left)
 		cr_assert_eq(vg_read(fd, &b, 1), 0);
 		cr_assert(TAILQ_EMPTY(&g.s->all));
 		vg_silent(&g);
+		cr_assert(g.s->told, "no client is taken until the guest has acted on it");
+		rig_kick(&g.r, 2);
+		vg_run(&g);
+		cr_assert(g.s->told, "a kick without a buffer means nothing");
 		rig_add(&g.r, 2, &ev, 1);
 		rig_kick(&g.r, 2);
 		vg_run(&g);
+		cr_assert(!g.s->told);
 		cr_assert_eq(rig_used(&g.r, 2, &len), -1, "once is enough");
 		close(fd);
 		if (!late) {	/* take back the buffer that is left */
