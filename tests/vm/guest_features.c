@@ -29,7 +29,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/ipc.h>
 #include <sys/mman.h>
@@ -173,19 +172,6 @@ static void try_io_uring(void)
 	__atomic_store_n((uint32_t *)(void *)(ring + p.sq_off.tail), tail, __ATOMIC_RELEASE);
 	NEED(syscall(SYS_io_uring_enter, fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) == 1);
 	NEED(((struct io_uring_cqe *)(void *)(ring + p.cq_off.cqes))->user_data == 42);
-}
-
-static void try_inotify(void)
-{
-	char buf[sizeof(struct inotify_event) + NAME_MAX + 1];
-	int fd = inotify_init1(0);
-
-	NEED(fd >= 0);
-	features_own_mounts();
-	NEED(inotify_add_watch(fd, FEATURES_BASE, IN_CREATE) >= 0);
-	features_spit(FEATURES_BASE "/x", "");
-	NEED(read(fd, buf, sizeof(buf)) > 0);
-	NEED(((struct inotify_event *)(void *)buf)->mask == IN_CREATE);
 }
 
 static void try_pty(void)
@@ -428,7 +414,6 @@ static const struct feature features_kernel[] = {
 	{ "threads", try_threads },
 	{ "event-fds", try_event_fds },
 	{ "io_uring", try_io_uring },
-	{ "inotify", try_inotify },
 	{ "pty", try_pty },
 	{ "namespaces", try_namespaces },
 	{ "seccomp", try_seccomp },

@@ -4,6 +4,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/netfilter/nf_tables.h>
@@ -14,6 +15,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -65,6 +67,19 @@ static void try_cgroup(void)
 	for (int i = 0; i < 100 && rmdir(path) != 0; i++)
 		usleep(10000);
 	NEED(access(path, F_OK) != 0);
+}
+
+static void try_inotify(void)
+{
+	char buf[sizeof(struct inotify_event) + NAME_MAX + 1];
+	int fd = inotify_init1(0);
+
+	NEED(fd >= 0);
+	features_own_mounts();
+	NEED(inotify_add_watch(fd, FEATURES_BASE, IN_CREATE) >= 0);
+	features_spit(FEATURES_BASE "/x", "");
+	NEED(read(fd, buf, sizeof(buf)) > 0);
+	NEED(((struct inotify_event *)(void *)buf)->mask == IN_CREATE);
 }
 
 static void try_tmpfs_xattr(void)
@@ -217,6 +232,7 @@ static void try_nftables(void)
 
 const struct feature features_io[] = {
 	{ "cgroup", try_cgroup },
+	{ "inotify", try_inotify },
 	{ "tmpfs-xattr", try_tmpfs_xattr },
 	{ "overlay", try_overlay },
 	{ "filesystems", try_filesystems },
