@@ -22,6 +22,7 @@
 #include <endian.h>
 #include <linux/virtio_ids.h>
 #include <time.h>
+#include <sys/random.h>
 #include "devices/vsock.h"
 
 enum { RX, TX, EVENT };
@@ -372,6 +373,10 @@ static void vsock_restored(struct virtio_dev *d)
 
 	drop_all(s);
 	s->tell = true;
+	/* The guest may know connections still that it has not closed: be another host to it. */
+	if (getrandom(&s->next_port, sizeof(s->next_port), GRND_NONBLOCK) != sizeof(s->next_port))
+		s->next_port = (uint32_t)vsock_now();
+	s->next_port |= VSOCK_PORT_FIRST;
 	vsock_settle(s);
 }
 

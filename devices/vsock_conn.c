@@ -25,7 +25,6 @@
 #include "devices/vsock.h"
 
 #define BOTH (VIRTIO_VSOCK_SHUTDOWN_RCV | VIRTIO_VSOCK_SHUTDOWN_SEND)
-#define PORT_FIRST (1u << 30)	/* host ports of clients; below are those that have a meaning */
 
 static uint32_t bucket(uint32_t gport, uint32_t hport)
 {
@@ -92,8 +91,8 @@ static void unkey(struct vconn *c)
 uint32_t vconn_port(struct vsock *s, uint32_t gport)
 {
 	do
-		s->next_port = s->next_port + 1 < UINT32_MAX && s->next_port >= PORT_FIRST ?
-			       s->next_port + 1 : PORT_FIRST;
+		s->next_port = s->next_port + 1 < UINT32_MAX && s->next_port >= VSOCK_PORT_FIRST ?
+			       s->next_port + 1 : VSOCK_PORT_FIRST;
 	while (vconn_find(s, gport, s->next_port));
 	return s->next_port;
 }

@@ -471,6 +471,8 @@ Test(vsock, after_a_restore_the_guest_is_told_and_nothing_is_left)
 		cr_assert_eq(vg_read(fd, &b, 1), 0);
 		cr_assert(TAILQ_EMPTY(&g.s->all));
 		vg_silent(&g);
+		cr_assert_neq(g.s->next_port, hport, "the guest may still know that pair");
+		cr_assert_geq(g.s->next_port, VSOCK_PORT_FIRST);
 		cr_assert(g.s->told, "no client is taken until the guest has acted on it");
 		rig_kick(&g.r, 2);
 		vg_run(&g);
