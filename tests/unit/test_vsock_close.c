@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Ends of stream: half-close both ways, who closes first, what is still delivered. */
+#include <endian.h>
 #include "tests/unit/test_vsock_guest.h"
 
 enum { RST = VIRTIO_VSOCK_OP_RST, SHUTDOWN = VIRTIO_VSOCK_OP_SHUTDOWN, RW = VIRTIO_VSOCK_OP_RW,
@@ -133,6 +134,7 @@ Test(vsock_close, a_client_that_stops_receiving)
 	vg_silent(&g);
 	cr_assert_eq(write(fd, "still", 5), 5);
 	vg_expect(&g, RW);
+	cr_assert_eq(g.p.fwd, 12, "what is thrown away is credit all the same");
 	close(fd);
 	vg_expect(&g, SHUTDOWN);
 	cr_assert_eq(g.p.flags, NEITHER);
@@ -153,6 +155,30 @@ Test(vsock_close, a_guest_that_stops_receiving)
 	vg_data(&g, 1024, hport, "still", 5);
 	cr_assert_eq(vg_read(fd, junk, sizeof(junk)), 5);
 	close(fd);
+	vg_expect(&g, SHUTDOWN);
+	cr_assert_eq(g.p.flags, NEITHER);
+	vg_close(&g);
+}
+
+/* The client left while its bytes waited for credit; the guest does not want them. */
+Test(vsock_close, a_guest_that_stops_receiving_from_no_one)
+{
+	struct virtio_vsock_hdr h;
+	uint32_t hport;
+	struct vg g;
+	int fd;
+
+	vg_open(&g, 4);
+	fd = vg_pair(&g, 1024, &hport);
+	h = vg_hdr(1024, hport, UPDATE);
+	h.buf_alloc = 0;
+	vg_raw(&g, h, NULL, 0);
+	cr_assert_eq(write(fd, "unread", 6), 6);
+	close(fd);
+	vg_silent(&g);
+	h.op = htole16(SHUTDOWN);
+	h.flags = htole32(NO_RCV);
+	vg_raw(&g, h, NULL, 0);
 	vg_expect(&g, SHUTDOWN);
 	cr_assert_eq(g.p.flags, NEITHER);
 	vg_close(&g);
