@@ -33,7 +33,8 @@ static bool in_banner(int fd, char release[static KERNEL_RELEASE_MAX])
 	for (unsigned i = 0; buf && n > 0 && i < CHUNKS_MAX; i++) {
 		const char *at;
 
-		n = pread(fd, buf, CHUNK + need, (off_t)i * CHUNK);	/* chunks overlap by @need */
+		/* Chunks overlap by @need. */
+		n = pread(fd, buf, CHUNK + need, (off_t)i * CHUNK);
 		at = n > (ssize_t)need ? memmem(buf, (size_t)n - need, banner, sizeof(banner) - 1) :
 					 NULL;
 		if (!at)

@@ -10,7 +10,8 @@
 
 /*
  * The release ("6.12.48") of an x86 bzImage, from its header (Linux boot protocol
- * 2.00 and later, field kernel_version), or of a vmlinux, from its banner. 0, or -EINVAL when the file does not
+ * 2.00 and later, field kernel_version), or of a vmlinux, from its banner.
+ * 0, or -EINVAL when the file does not
  * tell; the text is printable whatever the file holds.
  */
 int kernel_release(const char *path, char release[static KERNEL_RELEASE_MAX]) must_check;

@@ -166,15 +166,17 @@ int monitor_snapshot(struct monitor *m, int state_fd, int memory_fd, int timeout
 		return err_set(e, rc, "ask the monitor to save the machine");
 	for (;;) {
 		struct pollfd p[] = {
-			{ .fd = m->control_fd, .events = POLLIN }, { .fd = m->log_fd, .events = POLLIN },
+			{ .fd = m->control_fd, .events = POLLIN },
+			{ .fd = m->log_fd, .events = POLLIN },
 			{ .fd = m->status_fd, .events = POLLIN },
 		};
 		uint64_t now = term_now_ns();
+		int left = now < until ? (int)((until - now) / 1000000u) + 1 : 0;
 
-		if (now >= until)
+		if (!left)
 			return err_say(e, -ETIMEDOUT, "the machine was not saved within %d s",
 				       timeout_ms / 1000);
-		if (poll(p, ARRAY_LEN(p), (int)((until - now) / 1000000u) + 1) < 0 && errno != EINTR)
+		if (poll(p, ARRAY_LEN(p), left) < 0 && errno != EINTR)
 			return err_set(e, -errno, "wait for the machine to be saved");
 		monitor_read(m);
 		if (p[0].revents)

@@ -149,7 +149,7 @@ int places_vmm(struct place *p, struct err *e)
 
 int places_kernel(struct place *p, struct err *e)
 {
-	/* Not the bzImage: unpacking it takes longer than the boot where guest kernels are emulated. */
+	/* Not the bzImage: where guest kernels are emulated, unpacking it takes long. */
 	if (!find(p, "guest/vmlinux", "share/sandbox/vmlinux", R_OK, e))
 		return 0;
 	return err_say(e, -ENOENT, "there is no guest kernel at %s; build it with 'make guest', or "

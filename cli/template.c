@@ -32,7 +32,8 @@ static int add_file(struct key *k, const char *what, const char *path, struct er
 
 	if (stat(path, &st))
 		return err_set(e, -errno, "%s %s", what, path);
-	snprintf(k->text + n, sizeof(k->text) - n, "%s %llu:%llu %lld %lld.%09ld %lld.%09ld\n", what,
+	snprintf(k->text + n, sizeof(k->text) - n,
+		 "%s %llu:%llu %lld %lld.%09ld %lld.%09ld\n", what,
 		 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
 		 (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
 		 (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);

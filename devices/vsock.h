@@ -17,7 +17,7 @@
 #include "vmm/virtio.h"
 
 #define VSOCK_HOST_CID	2u
-#define VSOCK_PORT_FIRST (1u << 30)	/* host ports of clients; below are those that have a meaning */
+#define VSOCK_PORT_FIRST (1u << 30)	/* host ports of clients; below, ports have a meaning */
 #define VSOCK_HDR	((uint32_t)sizeof(struct virtio_vsock_hdr))
 
 /* Caps. */

@@ -166,8 +166,8 @@ int blob_get(const struct blob *b, uint32_t tag, uint32_t index, void *dst, size
 	if (!p)
 		return err_say(e, -EBADMSG, "the state has no section %.4s.%u", t, index);
 	if (have != len)
-		return err_say(e, -EBADMSG, "section %.4s.%u of the state has %zu bytes, not %zu", t,
-			       index, have, len);
+		return err_say(e, -EBADMSG, "section %.4s.%u of the state has %zu bytes, not %zu",
+			       t, index, have, len);
 	memcpy(dst, p, len);
 	return 0;
 }

@@ -48,7 +48,8 @@ int kvm_supported_cpuid(const struct kvm *k, struct kvm_cpuid_table *out, struct
 int kvm_msr_list(const struct kvm *k, struct kvm_msr_table *out, struct err *e) must_check;
 
 /* The machine's own parts; nothing may run meanwhile. */
-int kvm_get_irqchip(const struct kvm *k, struct kvm_irqchip *c) must_check;	/* c->chip_id says which */
+/* c->chip_id says which. */
+int kvm_get_irqchip(const struct kvm *k, struct kvm_irqchip *c) must_check;
 int kvm_set_irqchip(const struct kvm *k, const struct kvm_irqchip *c) must_check;
 int kvm_get_pit(const struct kvm *k, struct kvm_pit_state2 *p) must_check;
 int kvm_set_pit(const struct kvm *k, const struct kvm_pit_state2 *p) must_check;

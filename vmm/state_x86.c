@@ -123,9 +123,15 @@ union any {
 	struct kvm_vcpu_events events;
 };
 
-#define PART(name, member)								\
-	static int get_##member(int fd, union any *u) { return kvm_get_##name(fd, &u->member); } \
-	static int set_##member(int fd, const union any *u) { return kvm_set_##name(fd, &u->member); }
+#define PART(name, member)					\
+	static int get_##member(int fd, union any *u)		\
+	{							\
+		return kvm_get_##name(fd, &u->member);		\
+	}							\
+	static int set_##member(int fd, const union any *u)	\
+	{							\
+		return kvm_set_##name(fd, &u->member);		\
+	}
 PART(sregs, sregs)
 PART(lapic, lapic)
 PART(xcrs, xcrs)

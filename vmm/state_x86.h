@@ -13,7 +13,10 @@
 
 /* Registers, FPU, local APIC, MSRs, pending events. 0 or -errno with a sentence. */
 int state_save_vcpu(struct vcpu *v, struct blob *b, struct err *e) must_check;
-/* Into a fresh vCPU of the same id. The sections' sizes are checked, their content is KVM's to check. */
+/*
+ * Into a fresh vCPU of the same id. The sections' sizes are checked, their content
+ * is KVM's to check.
+ */
 int state_load_vcpu(struct vcpu *v, const struct blob *b, struct err *e) must_check;
 /* Interrupt controllers, timer and clock. Load it before the vCPUs. */
 int state_save_board(const struct kvm *k, struct blob *b, struct err *e) must_check;

@@ -61,7 +61,10 @@ int vcpu_start(struct vcpu *v, struct err *e) must_check;
 void vcpu_pause(struct vcpu *v);
 /* Let a paused vCPU go on; not before env->paused was called for it. */
 void vcpu_resume(struct vcpu *v);
-/* Ask it to leave the guest for good; env->ended follows. Any other thread; nothing if not started. */
+/*
+ * Ask it to leave the guest for good; env->ended follows. Any other thread; nothing
+ * happens if it was not started.
+ */
 void vcpu_stop(struct vcpu *v);
 /*
  * Wait for the thread's end, after env->ended was called for it. Apart from

@@ -46,7 +46,12 @@ struct vm {
 	struct op boot_timer, panic_timer, parent_poll, signal_poll;
 	struct loop_call ended[CONF_CPUS_MAX], paused[CONF_CPUS_MAX], power;
 	struct control control;
-	struct vm_save { bool wanted; unsigned paused; int state_fd, memory_fd; uint64_t began; } save;
+	struct vm_save {
+		bool wanted;
+		unsigned paused;	/* vCPUs that are */
+		int state_fd, memory_fd;
+		uint64_t began;		/* CLOCK_MONOTONIC ns */
+	} save;
 	uint32_t power_event;		/* atomic: enum board_event that waits for the loop, or 0 */
 };
 
