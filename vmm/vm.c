@@ -158,7 +158,8 @@ static void on_save_request(struct control *c, int state_fd, int memory_fd)
 
 	vm->save = (struct vm_save){ .wanted = true, .state_fd = state_fd,
 				     .memory_fd = memory_fd, .began = now_ns() };
-	for (unsigned i = 0; i < vm->ncpus; i++)
+	/* Not over a stop: a vCPU that was told to end must not park instead. */
+	for (unsigned i = 0; vm->end == VM_RUNNING && i < vm->ncpus; i++)
 		vcpu_pause(&vm->vcpu[i]);
 	maybe_save(vm);
 }
