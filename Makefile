@@ -216,13 +216,14 @@ $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 fuzz: fuzz-build
 	$(Q)tests/fuzz/run.sh $(FUZZ_O) $(FUZZ_SECONDS) $(or $(FUZZER),$(FUZZERS))
 
+BENCH_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard bench/*.c))
 $(O)/bench/%: $(O)/bench/%.o $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -o $@
 
 bench: setup
 	@tests/setup.sh $(PKG_BENCH)
-	+$(Q)$(MAKE) --no-print-directory all guest
+	+$(Q)$(MAKE) --no-print-directory all guest $(BENCH_TOOLS)
 	$(Q)O=$(O) bench/run $(BENCH)
 
 # ---- install -------------------------------------------------------------------------------
