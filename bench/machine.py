@@ -16,8 +16,10 @@ NS = 1_000_000_000
 
 def template():
     """A snapshot folder: the one that `sandbox run` makes and uses. The first run makes it."""
-    subprocess.run([SANDBOX, "run", "--", "true"], check=True, stdin=subprocess.DEVNULL,
-                   stderr=subprocess.DEVNULL)
+    done = subprocess.run([SANDBOX, "run", "--", "true"], stdin=subprocess.DEVNULL,
+                          stderr=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"`sandbox run -- true`: {done.stderr.strip()[-200:]}")
     cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     found = [os.path.dirname(x) for x in glob.glob(f"{cache}/sandbox/templates/*/state")]
     if not found:
