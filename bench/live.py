@@ -81,6 +81,7 @@ def measure_exec(report):
     pairs = []
     try:
         with Monitor("--restore", template()) as vm:
+            vm.wait_mark("run")
             vm.exec_trips(1, *TRUE)     # what only the first one after a restore costs
             for _ in range(RUNS):
                 pairs.append((json.loads(vm.exec_trips(1, *TRUE)),

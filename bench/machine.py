@@ -92,7 +92,7 @@ class Monitor(Process):
         return trips(self.socket, "52", runs, *argv)
 
     def ping(self):
-        subprocess.run([GUESTCTL, self.socket, "ping"], check=True, timeout=120)
+        subprocess.run([GUESTCTL, self.socket, "--wait", "120", "ping"], check=True)
 
     def close(self):
         super().close()

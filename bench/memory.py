@@ -31,8 +31,8 @@ def measure(report):
     try:
         for _ in range(CLONES):
             clones.append(Monitor("--restore", snapshot))
-        for c in clones:
-            c.ping()
+            clones[-1].wait_mark("run")
+            clones[-1].ping()
         seen = [memory(c.pid, stat.st_size) for c in clones]
     finally:
         for c in clones:
