@@ -117,11 +117,13 @@ class Vm:
         for key, value in self.args.items():
             argv += ["--" + key.replace("_", "-"), str(value)]
         status_r, status_w = os.pipe()
+        parent = os.pidfd_open(os.getpid())     # it ends with this program, however that ends
+        argv += ["--status-fd", str(status_w), "--parent-fd", str(parent)]
         with open(self.log, "wb") as log:
-            self.child = subprocess.Popen(argv + ["--status-fd", str(status_w)],
-                                          pass_fds=[status_w], stdin=subprocess.DEVNULL,
-                                          stdout=log, stderr=log)
+            self.child = subprocess.Popen(argv, pass_fds=[status_w, parent], stdout=log,
+                                          stdin=subprocess.DEVNULL, stderr=log)
         os.close(status_w)
+        os.close(parent)
         self.reader = threading.Thread(target=self.read_status, args=[status_r], daemon=True)
         self.reader.start()
         return self
