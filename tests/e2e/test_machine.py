@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""`sandbox run` on real machines, by a template and by a cold boot.
+
+One template is made at the start, in a cache folder of this test's own; a case then costs a
+restore and a command. Each function test_* is a test; its name is what is printed. An argument
+is a part of the names to run.
+"""
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
+SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
+BOOT_S = 600        # a boot takes half a minute where guest kernels are emulated, more under load
+RUN_S = 120
+
+ENV = dict(os.environ)
+TEMPLATES = ""      # the folder, once main() has made the cache
+RUNTIME = ""
+
+
+class Failure(AssertionError):
+    """What a test found."""
+
+
+def equal(got, want, what):
+    if got != want:
+        raise Failure(f"{what}: got {got!r}, not {want!r}")
+
+
+def start(*args):
+    return subprocess.Popen([SANDBOX, "run", *args], env=ENV, stdin=subprocess.DEVNULL,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run(*args, stdin=b"", limit=RUN_S):
+    return subprocess.run([SANDBOX, "run", *args], env=ENV, input=stdin, capture_output=True,
+                          timeout=limit, check=False)
+
+
+def templates():
+    return [name for name in os.listdir(TEMPLATES) if len(name) == 16]
+
+
+def described(*args, limit=RUN_S):
+    r = run("--json", *args, limit=limit)
+    try:
+        return json.loads(r.stdout)
+    except ValueError as e:
+        raise Failure(f"--json gave {r.stdout!r}, {r.stderr!r}") from e
+
+
+def test_0_two_first_runs_make_one_template():
+    both = [start("--", "echo", "here") for _ in range(2)]
+    for p in both:
+        out, err = p.communicate(timeout=BOOT_S)
+        equal((p.returncode, out, err), (0, b"here\n", b""), "a first run")
+    equal(len(templates()), 1, "templates")
+
+
+def test_a_run_restores_and_says_so():
+    d = described("--", "true")
+    equal(d["exit_code"], 0, "exit code")
+    equal(d["boot_ms"], None, "boot_ms")
+    if not d["restore_ms"] > 0:
+        raise Failure(f"restore_ms is {d['restore_ms']!r}")
+
+
+def test_streams_and_status_are_the_commands():
+    r = run("--", "sh", "-c", "cat; echo err >&2; exit 7", stdin=b"\x00\xff in\r\n")
+    equal((r.returncode, r.stdout, r.stderr), (7, b"\x00\xff in\r\n", b"err\n"), "fidelity")
+
+
+def test_two_megabytes_go_through_unchanged():
+    data = os.urandom(2 << 20)
+    r = run("--", "cat", stdin=data, limit=BOOT_S)
+    equal((r.returncode, r.stderr), (0, b""), "cat")
+    equal(hashlib.sha256(r.stdout).hexdigest(), hashlib.sha256(data).hexdigest(), "sha256")
+
+
+def test_exit_statuses():
+    for want, argv in ((0, ["true"]), (1, ["false"]), (127, ["no-such-command"]),
+                       (126, ["/etc/passwd"]), (143, ["sh", "-c", "kill -TERM $$"]),
+                       (137, ["sh", "-c", "kill -KILL $$"])):
+        equal(run("--", *argv).returncode, want, f"status of {argv}")
+
+
+def test_timeout_keeps_the_partial_output():
+    r = run("--timeout", "3s", "--", "sh", "-c", "echo partial; sleep 300")
+    equal((r.returncode, r.stdout), (124, b"partial\n"), "timeout")
+
+
+def test_clones_share_no_randomness_identity_or_time():
+    """security.md 17."""
+    ps = [start("--", "sh", "-c", "cat /proc/sys/kernel/random/uuid /etc/machine-id; "
+                "mktemp -u; head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n'; echo; date +%s")
+          for _ in range(6)]
+    seen = []
+    for p in ps:
+        out, err = p.communicate(timeout=BOOT_S)
+        words = out.decode().split()
+        equal((p.returncode, err, len(words)), (0, b"", 5), f"a clone, which said {words}")
+        seen += words[:4]
+        if abs(time.time() - int(words[4])) > 60:
+            raise Failure(f"a clone's clock says {words[4]}")
+    equal(len(set(seen)), len(seen), "different words")
+
+
+def test_a_clones_clock_is_right():
+    before = time.time()
+    r = run("--", "date", "+%s")
+    if not before - 2 <= int(r.stdout) <= time.time() + 2:
+        raise Failure(f"the clock says {r.stdout!r}, here it is {before}")
+
+
+def test_a_killed_run_leaves_nothing():
+    p = start("--", "sleep", "300")
+    time.sleep(6)
+    kids = subprocess.run(["pgrep", "-P", str(p.pid)], capture_output=True, check=False)
+    equal(len(kids.stdout.split()), 1, "monitors while it runs")
+    p.send_signal(signal.SIGKILL)
+    p.communicate(timeout=10)
+    end = time.time() + 10
+    while os.path.exists(f"/proc/{int(kids.stdout)}/exe") and time.time() < end:
+        time.sleep(0.1)
+    equal(os.path.exists(f"/proc/{int(kids.stdout)}/exe"), False, "the monitor lives on")
+    equal(os.listdir(RUNTIME), [], "left in the runtime folder")
+
+
+def test_sigterm_reaches_the_command():
+    p = start("--", "sh", "-c", "trap 'echo got it; exit 9' TERM; echo ready; "
+              "while :; do sleep 0.2; done")
+    line = p.stdout.readline()
+    p.send_signal(signal.SIGTERM)
+    out, _ = p.communicate(timeout=RUN_S)
+    equal((line, out, p.returncode), (b"ready\n", b"got it\n", 9), "SIGTERM")
+
+
+def test_what_is_not_there_is_refused():
+    r = run("-v", ".", "--", "true")
+    equal((r.returncode, r.stdout), (125, b""), "-v")
+    if b"not in this version" not in r.stderr:
+        raise Failure(f"the refusal says {r.stderr!r}")
+
+
+def test_y_a_damaged_template_is_made_anew():
+    """security.md 9: what a state file says is checked before it is believed."""
+    name, = templates()
+    path = os.path.join(TEMPLATES, name, "state")
+    with open(path, "r+b") as f:
+        f.seek(100)
+        byte = f.read(1)
+        f.seek(100)
+        f.write(bytes([byte[0] ^ 1]))
+    r = run("--", "echo", "again", limit=BOOT_S)
+    equal((r.returncode, r.stdout), (0, b"again\n"), "a run after the damage")
+    equal(len(templates()), 1, "templates")
+
+
+def test_z_a_cold_boot_with_two_cpus():
+    d = described("--cold", "--cpus", "2", "--", "sh", "-c",
+                  "nproc; taskset 1 echo a; taskset 2 echo b", limit=BOOT_S)
+    equal((d["exit_code"], d["stdout"]), (0, "2\na\nb\n"), "two CPUs")
+    equal(d["restore_ms"], None, "restore_ms")
+
+
+def main():
+    global TEMPLATES, RUNTIME
+    failed = 0
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("skip e2e on machines: /dev/kvm cannot be opened")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="e2e-") as top:
+        RUNTIME = os.path.join(top, "run", "sandbox")
+        TEMPLATES = os.path.join(top, "cache", "sandbox", "templates")
+        os.makedirs(os.path.join(top, "run"), mode=0o700)
+        ENV.update(XDG_RUNTIME_DIR=os.path.join(top, "run"),
+                   XDG_CACHE_HOME=os.path.join(top, "cache"), XDG_STATE_HOME=top)
+        for name, test in sorted(globals().items()):
+            if not name.startswith("test_") or not all(a in name for a in sys.argv[1:]):
+                continue
+            try:
+                test()
+                print("ok", name[5:].replace("_", " "), flush=True)
+            except (Failure, subprocess.TimeoutExpired, ValueError, OSError) as e:
+                failed += 1
+                print(f"not ok {name[5:].replace('_', ' ')}: {e}", flush=True)
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
