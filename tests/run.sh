@@ -100,6 +100,7 @@ sanitized() {
 	step "$san: build" 900 one $MAKE $jobs "SAN=$san" "O=$out" all "$out/unit" "$out/unit-kvm"
 	step "$san: unit tests" 900 criterion env "${SAN_SETTINGS[@]}" "$out/unit"
 	if kvm; then
+		step "$san: guests: build" 600 one $MAKE $jobs "O=$O" vm-test-build
 		step "$san: unit tests on KVM" 900 criterion env "${SAN_SETTINGS[@]}" \
 			"$out/unit-kvm"
 		step "$san: bare guests" 900 lines env "${SAN_SETTINGS[@]}" tests/vm/run.py \
