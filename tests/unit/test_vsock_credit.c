@@ -3,7 +3,8 @@
 #include <endian.h>
 #include "tests/unit/test_vsock_guest.h"
 
-enum { RW = VIRTIO_VSOCK_OP_RW, UPDATE = VIRTIO_VSOCK_OP_CREDIT_UPDATE };
+enum { SHUTDOWN = VIRTIO_VSOCK_OP_SHUTDOWN, RW = VIRTIO_VSOCK_OP_RW,
+       UPDATE = VIRTIO_VSOCK_OP_CREDIT_UPDATE, ASK = VIRTIO_VSOCK_OP_CREDIT_REQUEST };
 
 Test(vsock_credit, the_guest_is_sent_what_it_has_room_for_and_no_byte_more)
 {
@@ -228,5 +229,47 @@ Test(vsock_credit, busy_connections_take_turns)
 	cr_assert_gt(rounds, 100);
 	for (int i = 0; i < 3; i++)
 		close(fd[i]);
+	vg_close(&g);
+}
+
+/* Every header says how much room there is, and a request for it is answered. */
+Test(vsock_credit, a_credit_request_is_answered_once_each)
+{
+	uint32_t hport;
+	struct vg g;
+	int fd;
+
+	vg_open(&g, 4);
+	fd = vg_pair(&g, 1024, &hport);
+	vg_data(&g, 1024, hport, "12345", 5);
+	vg_silent(&g);
+	vg_send(&g, 1024, hport, ASK);
+	vg_expect(&g, UPDATE);
+	cr_assert_eq(g.p.alloc, VSOCK_BUF_MAX);
+	cr_assert_eq(g.p.fwd, 5);
+	vg_silent(&g);
+	close(fd);
+	vg_close(&g);
+}
+
+Test(vsock_credit, any_packet_answers_a_credit_request)
+{
+	uint32_t hport;
+	struct vg g;
+	int fd;
+
+	vg_open(&g, 1);
+	fd = vg_pair(&g, 1024, &hport);
+	cr_assert_eq(write(fd, "x", 1), 1);
+	vg_run(&g);			/* which takes the only buffer */
+	vg_send(&g, 1024, hport, ASK);
+	shutdown(fd, SHUT_WR);
+	vg_run(&g);
+	vconn_shut(vconn_find(g.s, 1024, hport), VIRTIO_VSOCK_SHUTDOWN_SEND);
+	vg_rx(&g, 8);
+	vg_expect(&g, RW);
+	vg_expect(&g, SHUTDOWN);
+	vg_silent(&g);
+	close(fd);
 	vg_close(&g);
 }
