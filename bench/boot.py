@@ -115,9 +115,9 @@ def measure(report):
         ours.append(done[-1])
         theirs.append(boot_microvm(ours[-1]["line"]))
     for what, key, unit in (("boot: exec to `Run /init`", "wall", "ns"),
-                            ("boot: processor time until then", "cpu", "ns"),
+                            ("boot: processor time to `Run /init`", "cpu", "ns"),
                             ("boot: exec to agent ready", "ready", "ns"),
-                            ("boot: processor time until then", "ready_cpu", "ns"),
+                            ("boot: processor time to agent ready", "ready_cpu", "ns"),
                             ("monitor's own private memory at `Run /init`", "own_kib", "KiB")):
         report.pairs(what, "QEMU microvm, same kernel", [x[key] for x in ours],
                      [x[key] for x in theirs], unit)

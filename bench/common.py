@@ -26,13 +26,12 @@ def tool(name):
 
 
 def words(number):
-    """Three digits that matter, without an exponent."""
+    """Two or three digits that matter."""
     if number >= 100:
         return f"{number:.0f}"
     if number >= 10:
         return f"{number:.1f}"
-    return f"{number:.2f}" if number >= 0.1 else f"{number:.3f}" if number >= 0.01 else \
-        f"{number:.5f}"
+    return f"{number:.2f}" if number >= 0.1 else f"{number:.2g}"
 
 
 class Report:
