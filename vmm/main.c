@@ -53,7 +53,8 @@ static void status(const struct conf *c, const char *fmt, ...)
 
 /* guest/README.md says why of each. */
 static const char base_cmdline[] =
-	"panic=-1 reboot=k no_timer_check tsc=reliable noreplace-smp random.trust_bootloader=on";
+	"panic=-1 reboot=k no_timer_check tsc=reliable noreplace-smp "
+	"random.trust_bootloader=on rcupdate.rcu_cpu_stall_suppress=1";
 
 /*
  * Where the guest's kernel is emulated: a timer tick costs milliseconds there, so
