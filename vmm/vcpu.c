@@ -132,7 +132,8 @@ static enum vcpu_end dispatch(struct vcpu *v)
 {
 	struct kvm_run *r = v->run;
 
-	v->stat.exits++;
+	/* Read by the loop's thread; written only here. */
+	__atomic_store_n(&v->stat.exits, v->stat.exits + 1, __ATOMIC_RELAXED);
 	switch (r->exit_reason) {
 	case KVM_EXIT_IO:
 		exit_io(v);

@@ -46,7 +46,7 @@ struct vcpu {
 	enum vcpu_end end;
 	char why[200];
 	struct log_limit limit;
-	struct { uint64_t exits, mmio, pio, unclaimed; } stat;
+	struct { uint64_t exits, mmio, pio, unclaimed; } stat;	/* exits: atomic */
 };
 
 /* @env must outlive the vCPU. */
