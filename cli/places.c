@@ -86,10 +86,12 @@ static int make_private(const char *path, bool parents, struct err *e)
 int places_runtime(struct place *p, struct err *e)
 {
 	const char *v = getenv("XDG_RUNTIME_DIR");
+	struct err first = { 0 };
 	struct place state;
 	int rc;
 
-	if (v && *v == '/' && !print(p, e, "%s/sandbox", v) && !make_private(p->path, false, e))
+	if (v && *v == '/' && !print(p, &first, "%s/sandbox", v) &&
+	    !make_private(p->path, false, &first))
 		return 0;
 	rc = xdg(p, "XDG_STATE_HOME", ".local/state", e);
 	if (!rc)

@@ -69,17 +69,17 @@ static int opt_timeout(void *into, const char *value, struct err *e)
 static int opt_memory(void *into, const char *value, struct err *e)
 {
 	uint64_t n, have = host_memory();
-	char asked[32], host[32];
+	char size[32];
 	int rc = parse_size(value, &n, e);
 
 	if (rc)
 		return rc;
 	if (n < RUN_MEMORY_MIN)
-		return err_say(e, -EINVAL, "%s asked for, but a guest needs at least %s",
-			       parse_size_text(n, asked), parse_size_text(RUN_MEMORY_MIN, host));
+		return err_say(e, -EINVAL, "%s asked for, but a guest needs at least %s", value,
+			       parse_size_text(RUN_MEMORY_MIN, size));
 	if (have && n > have)
-		return err_say(e, -EINVAL, "%s asked for, but this host has %s",
-			       parse_size_text(n, asked), parse_size_text(have, host));
+		return err_say(e, -EINVAL, "%s asked for, but this host has %s", value,
+			       parse_size_text(have, size));
 	((struct run_conf *)into)->memory = (n + MEMORY_STEP - 1) & ~(MEMORY_STEP - 1);
 	return 0;
 }
