@@ -336,16 +336,16 @@ void monitor_explain(const struct monitor *m, const char *when, struct err *e)
 
 const char *monitor_tail(const struct monitor *m, unsigned lines, char *buf, size_t len)
 {
-	size_t from = m->tail_len, out = 0;
+	size_t end = m->tail_len, out = 0, from;
 	bool start = true;
 
-	while (from && (m->tail[from - 1] == '\n' || m->tail[from - 1] == '\r'))
-		from--;
-	for (size_t end = from; from && lines; from--)
-		if (m->tail[from - 1] == '\n' && from != end && !--lines)
+	while (end && (m->tail[end - 1] == '\n' || m->tail[end - 1] == '\r'))
+		end--;
+	for (from = end; from; from--)
+		if (m->tail[from - 1] == '\n' && !--lines)
 			break;
 	buf[0] = '\0';
-	for (size_t i = from; i < m->tail_len && out + 8 < len; i++) {
+	for (size_t i = from; i < end && out + 8 < len; i++) {
 		char c = m->tail[i];
 
 		if (c == '\r')

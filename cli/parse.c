@@ -89,21 +89,22 @@ int parse_duration(const char *s, uint64_t *out, struct err *e)
 	bool ok = *s;
 
 	while (ok && *p) {
-		bool first = p == s;
+		bool first = p == s, bare;
 		size_t i = 0;
 
 		p = decimal(p, &whole, &nano);
 		if (!p)
 			break;
+		bare = first && !*p;
 		while (i < ARRAY_LEN(units) && strncmp(p, units[i].name, strlen(units[i].name)))
 			i++;
-		if (i == ARRAY_LEN(units) && !(first && !*p))
-			break;
-		ok = scaled(whole, nano, i == ARRAY_LEN(units) ? NS_PER_S : units[i].ns, &part) &&
+		ok = (bare || i < ARRAY_LEN(units)) &&
+		     scaled(whole, nano, bare ? NS_PER_S : units[i].ns, &part) &&
 		     !__builtin_add_overflow(total, part, &total) && total <= INT64_MAX;
-		p += i == ARRAY_LEN(units) ? 0 : strlen(units[i].name);
+		if (ok && !bare)
+			p += strlen(units[i].name);
 	}
-	if (!ok || !p || *p)
+	if (!ok || !p)
 		return err_say(e, -EINVAL, "'%s' is not a time such as 30s, 1.5m or 500ms", s);
 	if (!total)
 		return err_say(e, -EINVAL, "'%s' is no time at all; leave the flag out for "
