@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""run.py [--vmm FILE] [PART-OF-A-NAME...] - boot guests on /dev/kvm and test them.
+"""run.py [--vmm FILE] [PART...] - boot guests on /dev/kvm and test them.
 
-Prints `ok NAME`, `not ok NAME: why` or `skip NAME: why` for each test. Two machines run at a
-time. O names the build folder. BOOT_SECONDS and EXEC_SECONDS are for slow hosts.
+A PART is one of a test's full name, `group: name`; with none, every test runs. Prints `ok NAME`,
+`not ok NAME: why` or `skip NAME: why` for each. Two machines run at a time. O names the build
+folder. BOOT_SECONDS and EXEC_SECONDS are for slow hosts.
 """
 import argparse
 import concurrent.futures
@@ -15,7 +16,7 @@ import test_guest
 
 
 def selected(group, name, words):
-    full = f"{group} {name.replace('_', ' ')}"
+    full = f"{group}: {name.replace('_', ' ')}"
     return not words or any(w.replace("_", " ") in full for w in words)
 
 
