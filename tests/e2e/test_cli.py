@@ -447,6 +447,15 @@ def test_a_signal_while_the_agent_is_deaf(p):
     equal(c.returncode, 143, "status")
 
 
+def test_a_timeout_that_the_agent_does_not_keep(p):
+    begin = time.monotonic()
+    r = p.run("--timeout", "1s", "--", "true", FAKE_MODE="deaf")
+    equal(r.returncode, 124, "status")
+    equal(r.stderr, b"sandbox: the guest did not end the command in time, so the machine was "
+          b"stopped\n", "stderr")
+    check(30 < time.monotonic() - begin < 50, "the grace is 30 seconds")
+
+
 def test_killed_while_the_command_runs(p):
     mark = f"33{os.getpid()}"
     c = p.start("--", "sh", "-c", f"echo ready; sleep {mark}")
@@ -504,6 +513,11 @@ def test_json_of_other_ends(p):
     o = json.loads(p.run("--json", "--", "true", FAKE_MODE="panic").stdout)
     equal((o["exit_code"], o["boot_ms"], o["error"]),
           (125, None, "the guest's kernel panicked before it was ready"), "a panic")
+
+
+def test_json_keeps_a_bounded_part(p):
+    o = json.loads(p.run("--json", "--", "sh", "-c", "yes | head -c 17000000").stdout)
+    equal((len(o["stdout"]), o["truncated"]), (16 << 20, True), "bytes kept")
 
 
 def test_json_status_fd(p):
@@ -665,6 +679,10 @@ def test_help_names_every_flag_and_fits(p):
                  "--kernel", "--initrd", "--json ", "--json-status-fd", "--console"):
         check(flag in text, f"{flag} is not in the help of run")
     check("--volume" not in text, "a flag of a later version is listed")
+    with open(os.path.join(TOP, "docs", "sandbox.1")) as f:
+        page = f.read().replace("\\-", "-")
+    for flag in re.findall(r"--[a-z-]+", text):
+        check(flag in page, f"{flag} is not in the manual page")
     check(words("version").startswith("sandbox "), "version")
 
 
