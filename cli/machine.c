@@ -4,8 +4,9 @@
  *
  * The socket for READY listens before the monitor starts, so the guest's first
  * word cannot be missed and nothing is polled. As soon as the connection to the
- * agent stands, the sockets' names are removed: from then on even a SIGKILL of
- * this process leaves nothing on disk, and the kernel ends the monitor.
+ * agent stands, the sockets' names are removed, unless others shall connect too: from
+ * then on even a SIGKILL of this process leaves nothing on disk, and the kernel ends
+ * the monitor.
  */
 #include <poll.h>
 #include <signal.h>
@@ -109,22 +110,27 @@ static int call_agent(struct machine *m, struct err *e)
 }
 
 /* What a template's clones must not share (security.md 17): time, entropy, identity. */
-static int tell_identity(struct machine *m, struct err *e)
+static int tell_identity(struct machine *m, const struct monitor_conf *c, struct err *e)
 {
 	unsigned char random[SEED_LEN + 16];
 	char id[33];
 	struct timespec now;
 	struct client_err ce = { 0 };
-	struct client_resume r = { .seed = random, .seed_len = SEED_LEN, .machine_id = id };
+	struct client_resume r = { .hostname = c->hostname };
 
 	if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
 		return err_set(e, -EIO, "getrandom");
 	for (unsigned i = 0; i < 16; i++)
 		snprintf(id + 2 * i, 3, "%02x", random[SEED_LEN + i]);
 	clock_gettime(CLOCK_REALTIME, &now);
-	r.time_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	if (c->restore) {
+		r.seed = random;
+		r.seed_len = SEED_LEN;
+		r.machine_id = id;
+		r.time_ns = (uint64_t)now.tv_sec * NS_PER_S + (uint64_t)now.tv_nsec;
+	}
 	if (client_resume(m->client, &r, CONNECT_MS, &ce) < 0)
-		return from_client(&ce, e, "tell the restored guest the time");
+		return from_client(&ce, e, "tell the guest its name and the time");
 	return 0;
 }
 
@@ -152,12 +158,13 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 		rc = hear_ready(listen_fd, e);
 	if (!rc)
 		rc = call_agent(m, e);
-	if (!rc && c->restore)
-		rc = tell_identity(m, e);
+	if (!rc && (c->restore || c->hostname))
+		rc = tell_identity(m, c, e);
 	m->ready = !rc;
 	m->ready_ns = term_now_ns() - started;
 	term_progress_end();
-	rundir_remove(&m->dir);
+	if (rc || !c->keep_sockets)
+		rundir_remove(&m->dir);
 	return rc;
 }
 

@@ -10,7 +10,7 @@
 #include "cli/rundir.h"
 
 struct machine {
-	struct rundir dir;	/* gone from disk once the connection is made */
+	struct rundir dir;	/* gone from disk once connected, unless keep_sockets */
 	struct monitor mon;
 	struct client *client;
 	uint64_t ready_ns;	/* start of the monitor to an agent that answers */

@@ -23,6 +23,9 @@ struct monitor_conf {
 	unsigned boot_timeout_s;
 	bool console;			/* copy the guest's console to our stderr */
 	bool control;			/* with a socket for monitor_snapshot() */
+	/* For machine_start() alone: */
+	const char *hostname;		/* of the guest; NULL: the image's own */
+	bool keep_sockets;		/* the runtime folder stays until machine_stop() */
 };
 
 struct monitor {

@@ -83,6 +83,18 @@ static int make_private(const char *path, bool parents, struct err *e)
 	return 0;
 }
 
+int places_state(struct place *p, struct err *e)
+{
+	int rc = xdg(p, "XDG_STATE_HOME", ".local/state", e);
+
+	return rc ? rc : make_private(p->path, true, e);
+}
+
+int places_config(struct place *p, struct err *e)
+{
+	return xdg(p, "XDG_CONFIG_HOME", ".config", e);
+}
+
 int places_runtime(struct place *p, struct err *e)
 {
 	const char *v = getenv("XDG_RUNTIME_DIR");
@@ -93,9 +105,7 @@ int places_runtime(struct place *p, struct err *e)
 	if (v && *v == '/' && !print(p, &first, "%s/sandbox", v) &&
 	    !make_private(p->path, false, &first))
 		return 0;
-	rc = xdg(p, "XDG_STATE_HOME", ".local/state", e);
-	if (!rc)
-		rc = make_private(p->path, true, e);
+	rc = places_state(p, e);
 	if (rc)
 		return rc;
 	state = *p;

@@ -18,6 +18,10 @@ struct place { char path[PLACES_MAX]; };
  * when that one cannot be used. Made if need be; ours alone, mode 0700.
  */
 int places_runtime(struct place *p, struct err *e) must_check;
+/* $XDG_STATE_HOME/sandbox, made if need be; ours alone, mode 0700. */
+int places_state(struct place *p, struct err *e) must_check;
+/* $XDG_CONFIG_HOME/sandbox; not made. */
+int places_config(struct place *p, struct err *e) must_check;
 /* $XDG_CACHE_HOME/sandbox; not made. */
 int places_cache(struct place *p, struct err *e) must_check;
 

@@ -18,16 +18,14 @@
 #include <sys/mman.h>
 #include <sys/timerfd.h>
 #include "cli/cli.h"
-#include "cli/machine.h"
+#include "cli/launch.h"
 #include "cli/parse.h"
 #include "cli/result.h"
 #include "cli/run.h"
 #include "cli/sigs.h"
-#include "cli/template.h"
 #include "cli/term.h"
 
 #define NS_PER_S	1000000000ull
-#define BOOT_TIMEOUT_S	900u		/* a boot takes 45 s where guest kernels are emulated */
 #define TIMEOUT_GRACE	(30 * NS_PER_S)	/* for the agent to end the command and say so */
 #define INSIST_COUNT	3u
 #define INSIST_NS	(10 * NS_PER_S)
@@ -252,40 +250,9 @@ static int prepare(struct run *r)
 	return 0;
 }
 
-/*
- * Restore the template for this machine, which is made on first use. One that
- * does not work here any more (the host was restarted, KVM or the monitor is
- * another one) is made anew, once.
- */
-static int start_from_template(struct run *r, struct monitor_conf *mc)
-{
-	struct place dir;
-	int rc;
-
-	for (int again = 1;; again--) {
-		rc = template_get(mc, r->sigfd, &dir, &r->e);
-		if (rc)
-			return rc;
-		mc->restore = dir.path;
-		rc = machine_start(&r->m, mc, r->sigfd, &r->e);
-		mc->restore = NULL;
-		if (rc >= 0 || !again || r->m.mon.running)
-			return rc;
-		machine_stop(&r->m);
-		template_drop(&dir);
-	}
-}
-
 static int start_and_execute(struct run *r)
 {
-	struct monitor_conf mc = {
-		.vmm = r->conf.vmm_at.path, .kernel = r->conf.kernel_at.path,
-		.initrd = r->conf.initrd_at.path, .memory = r->conf.memory,
-		.cpus = r->conf.cpus, .boot_timeout_s = BOOT_TIMEOUT_S,
-		.console = r->conf.console,
-	};
-	int rc = r->conf.cold ? machine_start(&r->m, &mc, r->sigfd, &r->e) :
-				start_from_template(r, &mc);
+	int rc = launch(&r->m, &r->conf, NULL, false, r->sigfd, &r->e);
 
 	r->res.booted = r->m.ready && r->conf.cold;
 	r->res.restored = r->m.ready && !r->conf.cold;

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * launch.c - restore a template, or boot.
+ *
+ * A template that does not work here any more (the host was restarted, KVM or the
+ * monitor is another one) is made anew, once.
+ */
+#include "cli/launch.h"
+#include "cli/template.h"
+
+#define BOOT_TIMEOUT_S	900u		/* a boot takes 45 s where guest kernels are emulated */
+
+static int from_template(struct machine *m, struct monitor_conf *mc, int sigfd, struct err *e)
+{
+	struct place dir;
+	int rc;
+
+	for (int again = 1;; again--) {
+		rc = template_get(mc, sigfd, &dir, e);
+		if (rc)
+			return rc;
+		mc->restore = dir.path;
+		rc = machine_start(m, mc, sigfd, e);
+		mc->restore = NULL;
+		if (rc >= 0 || !again || m->mon.running)
+			return rc;
+		machine_stop(m);
+		template_drop(&dir);
+	}
+}
+
+int launch(struct machine *m, const struct run_conf *c, const char *name, bool keep_sockets,
+	   int sigfd, struct err *e)
+{
+	struct monitor_conf mc = {
+		.vmm = c->vmm_at.path, .kernel = c->kernel_at.path, .initrd = c->initrd_at.path,
+		.memory = c->memory, .cpus = c->cpus, .boot_timeout_s = BOOT_TIMEOUT_S,
+		.console = c->console, .control = name, .hostname = name,
+		.keep_sockets = keep_sockets,
+	};
+
+	return c->cold ? machine_start(m, &mc, sigfd, e) : from_template(m, &mc, sigfd, e);
+}
