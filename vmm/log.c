@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* #syscalls write clock_gettime futex */
+/* #syscalls write poll clock_gettime futex */
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <time.h>
 #include "vmm/log.h"
@@ -9,6 +11,7 @@ static struct {
 	enum log_level max;
 	const char *name;
 	int tee;
+	size_t unshown;			/* console bytes that the tee would not take */
 	size_t head, used;		/* ring: next byte to write, bytes held */
 	char ring[LOG_CONSOLE_BYTES];
 } state = { .lock = PTHREAD_MUTEX_INITIALIZER, .max = LOG_LEVEL_WARN,
@@ -38,8 +41,44 @@ static void write_all(int fd, const char *p, size_t n)
 	}
 }
 
+/*
+ * As write_all(), but a reader that has stalled must not stall the machine: the
+ * bytes that did not get out. Where poll(2) says so, a pipe has room for PIPE_BUF.
+ */
+static size_t write_now(int fd, const char *p, size_t n)
+{
+	while (n) {
+		struct pollfd ready = { .fd = fd, .events = POLLOUT };
+		ssize_t w = poll(&ready, 1, 0) == 1 && !(ready.revents & POLLERR) ?
+			    write(fd, p, n < PIPE_BUF ? n : PIPE_BUF) : -1;
+
+		if (w <= 0)
+			break;
+		p += w;
+		n -= (size_t)w;
+	}
+	return n;
+}
+
+/* Under the lock, so that no other thread takes the room that was seen. */
+static void tee(const char *p, size_t n)
+{
+	char note[80];
+	int len;
+
+	if (state.tee < 0)
+		return;
+	if (state.unshown) {
+		len = snprintf(note, sizeof(note), "\n[%zu bytes of the console were not read in "
+			       "time]\n", state.unshown);
+		if (!write_now(state.tee, note, (size_t)len))
+			state.unshown = 0;
+	}
+	state.unshown += state.unshown ? n : write_now(state.tee, p, n);
+}
+
 /* One write(2) per line, so that lines of several threads do not mix. */
-static void printf_like(1, 0) line(const char *fmt, va_list ap)
+static void printf_like(2, 0) line(bool wait, const char *fmt, va_list ap)
 {
 	char buf[1024];
 	int n = snprintf(buf, sizeof(buf), "%s: ", state.name);
@@ -52,7 +91,10 @@ static void printf_like(1, 0) line(const char *fmt, va_list ap)
 	if (used > sizeof(buf) - 2)
 		used = sizeof(buf) - 2;
 	buf[used++] = '\n';
-	write_all(STDERR_FILENO, buf, used);
+	if (wait)
+		write_all(STDERR_FILENO, buf, used);
+	else
+		(void)write_now(STDERR_FILENO, buf, used);
 }
 
 void log_say(enum log_level level, const char *fmt, ...)
@@ -62,7 +104,7 @@ void log_say(enum log_level level, const char *fmt, ...)
 	if (level > state.max)
 		return;
 	va_start(ap, fmt);
-	line(fmt, ap);
+	line(true, fmt, ap);
 	va_end(ap);
 }
 
@@ -101,17 +143,15 @@ void log_guest(struct log_limit *limit, const char *fmt, ...)
 	if (dropped)
 		log_say(LOG_LEVEL_WARN, "(%u similar messages not shown)", dropped);
 	va_start(ap, fmt);
-	line(fmt, ap);
+	line(false, fmt, ap);
 	va_end(ap);
 }
 
 void log_console(const void *buf, size_t len)
 {
 	const char *p = buf;
-	int tee;
 
 	pthread_mutex_lock(&state.lock);
-	tee = state.tee;
 	for (size_t left = len; left;) {
 		size_t n = sizeof(state.ring) - state.head;
 
@@ -124,9 +164,8 @@ void log_console(const void *buf, size_t len)
 		state.used = state.used + n < sizeof(state.ring) ? state.used + n :
 								     sizeof(state.ring);
 	}
+	tee(buf, len);
 	pthread_mutex_unlock(&state.lock);
-	if (tee >= 0)
-		write_all(tee, buf, len);
 }
 
 void log_console_tee(int fd)

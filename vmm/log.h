@@ -28,12 +28,18 @@ void log_level(enum log_level max);
 /* The name before each line; a string literal. */
 void log_name(const char *name);
 void log_say(enum log_level level, const char *fmt, ...) printf_like(2, 3);
-/* As log_say() at LOG_LEVEL_WARN, for something that the guest can repeat at will. */
+/*
+ * As log_say() at LOG_LEVEL_WARN, for something that the guest can repeat at will: a line that
+ * stderr has no room for is dropped.
+ */
 void log_guest(struct log_limit *limit, const char *fmt, ...) printf_like(2, 3);
 
 /* Guest console output: @len bytes are added to the ring, and copied to the tee if there is one. */
 void log_console(const void *buf, size_t len);
-/* From now on console bytes are also written to @fd (not owned; -1 turns it off). */
+/*
+ * From now on console bytes are also written to @fd (not owned; -1 turns it off). What its
+ * reader leaves no room for is left out, and counted: a machine does not wait for its watcher.
+ */
 void log_console_tee(int fd);
 /* Write the ring's bytes, oldest first, to @fd. Errors are ignored: it is a last word. */
 void log_console_dump(int fd);

@@ -220,7 +220,7 @@ static void on_boot_timer(struct op *op, int res)
 	struct vm *vm = container_of(op, struct vm, boot_timer);
 	char why[160];
 
-	if (res != -ETIME)
+	if (res != -ETIME || vm->panicked)	/* the panic timer ends that */
 		return;
 	for (unsigned i = 0; i < vm->nslots; i++)
 		if (!strcmp(vm->slot[i].dev->ops->name, "vsock") && vm->slot[i].dev->stat.chains)

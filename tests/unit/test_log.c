@@ -119,6 +119,29 @@ Test(log, tee_copies_and_dump_writes_the_ring)
 	cr_assert_str_eq(out, "before during after");
 }
 
+Test(log, a_tee_that_nobody_reads_is_left_behind, .timeout = 30)
+{
+	static char line[1000], out[200000];
+	size_t n;
+	int p[2];
+
+	memset(line, 'x', sizeof(line));
+	cr_assert_eq(pipe2(p, O_CLOEXEC), 0);		/* blocking */
+	log_console_tee(p[1]);
+	for (unsigned i = 0; i < 100; i++)		/* more than a pipe holds */
+		log_console(line, sizeof(line));
+	cr_assert_eq(fcntl(p[0], F_SETFL, O_NONBLOCK), 0);
+	drain(p[0], out, sizeof(out));
+	n = strspn(out, "x");
+	cr_assert_gt(n, 10000);
+	cr_assert_lt(n, 100000);
+	log_console("now", 3);
+	drain(p[0], out, sizeof(out));
+	cr_assert_str_eq(out + strlen(out) - 3, "now");
+	cr_assert_neq(strstr(out, "bytes of the console were not read in time"), NULL);
+	cr_assert_eq(strtoul(out + 2, NULL, 10), sizeof(line) * 100 - n);
+}
+
 static void *chatter(void *arg)
 {
 	for (unsigned i = 0; i < 2000; i++)

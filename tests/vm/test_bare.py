@@ -50,6 +50,10 @@ def panic_event(vmm):
     ends(vmm, "panic", 11, "panic", "panicked")
 
 
+def panic_before_the_boot_timeout_is_no_hang(vmm):
+    ends(vmm, "panic", 11, "panic", "panicked", boot_timeout=1)
+
+
 def silence_is_a_hang(vmm):
     ends(vmm, "hang", 12, "hang", "within 2 s", boot_timeout=2)
 
@@ -77,6 +81,21 @@ def flood_of_the_console_stays_bounded(vmm):
         equal(vm.end(LONG)[:2], (13, "stopped"), "exit status and end")
     finally:
         vm.close()
+
+
+def console_that_nobody_reads_does_not_stop_the_machine(vmm):
+    child = subprocess.Popen([vmm, "--kernel", bare("flood"), "--console"],
+                             stderr=subprocess.PIPE)
+    try:
+        time.sleep(2)       # 64 KiB of a pipe fill up in much less
+        child.terminate()
+        equal(child.wait(LONG), 13, "exit status")
+        text = child.stderr.read()
+        check(text.count(b"0123456789abcdef") > 100, f"console {text[:200]!r}")
+    finally:
+        child.kill()
+        child.wait()
+        child.stderr.close()
 
 
 def stops_on(vmm, number):
@@ -165,7 +184,8 @@ def help_and_version(vmm):
 
 
 TESTS = [power_register_off, keyboard_controller_resets, triple_fault_is_a_reset, panic_event,
-         silence_is_a_hang, several_cpus_end_together, console_is_shown,
-         flood_of_the_console_stays_bounded, sigterm_stops, sigint_stops,
+         panic_before_the_boot_timeout_is_no_hang, silence_is_a_hang, several_cpus_end_together,
+         console_is_shown, flood_of_the_console_stays_bounded,
+         console_that_nobody_reads_does_not_stop_the_machine, sigterm_stops, sigint_stops,
          death_of_the_parent_stops, wrong_options_are_refused,
          kernels_that_are_none_are_refused, help_and_version]
