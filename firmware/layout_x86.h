@@ -45,10 +45,6 @@
 #define FW_X86_MAPPED		0x40000000ull	/* what the entry page tables cover */
 
 #define FW_X86_HOLE		0xc0000000ull	/* RAM below 4 GiB ends here at the latest */
-#define FW_X86_VIRTIO		0xd0000000ull
-#define FW_X86_VIRTIO_STRIDE	0x1000ull
-#define FW_X86_POWER		0xd00f0000ull
-#define FW_X86_PVPANIC		0xd00f1000ull
 #define FW_X86_IOAPIC		0xfec00000ull
 #define FW_X86_LAPIC		0xfee00000ull
 #define FW_X86_IOAPIC_PINS	24u

@@ -6,6 +6,7 @@
 #include "firmware/fdt.h"
 #include "firmware/layout_arm64.h"
 #include "firmware/layout_x86.h"
+#include "vmm/machine.h"
 
 static const struct fw_slot slots[] = {
 	{ 0xd0000000, 0x1000, 5 }, { 0xd0001000, 0x1000, 6 }, { 0x123400000000, 0x200, 7 },
@@ -18,7 +19,7 @@ static void setup(void)
 {
 	conf = (struct fw_conf){ .ncpus = 3, .cmdline = "a=b c", .kernel = { -1, "k" },
 		.initrd = { -1, "i" }, .slots = slots, .nslots = ARRAY_LEN(slots),
-		.power_base = FW_X86_POWER, .pvpanic_base = FW_X86_PVPANIC, .vmgenid = true,
+		.power_base = MACHINE_POWER, .pvpanic_base = MACHINE_PVPANIC, .vmgenid = true,
 		.vmgenid_gsi = 20 };
 	memset(conf.rng_seed, 0x77, sizeof(conf.rng_seed));
 }

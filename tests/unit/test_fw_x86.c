@@ -14,6 +14,7 @@
 
 #include "firmware/firmware.h"
 #include "firmware/layout_x86.h"
+#include "vmm/machine.h"
 
 #define MIB		0x100000ull
 #define RAM_LEN		(64 * MIB)
@@ -29,7 +30,7 @@ static struct fw_entry_x86 at;
 static struct err err;
 static uint8_t file[0x10000];
 static const struct fw_slot slots[] = {
-	{ FW_X86_VIRTIO, 0x1000, 5 }, { FW_X86_VIRTIO + 0x1000, 0x1000, 6 },
+	{ MACHINE_VIRTIO, 0x1000, 5 }, { MACHINE_VIRTIO + 0x1000, 0x1000, 6 },
 };
 
 static void *ram(size_t len)
@@ -113,8 +114,8 @@ static void setup(void)
 					    { FW_X86_RAM2, HIGH_LEN, ram(HIGH_LEN) } } };
 	conf = (struct fw_conf){ .ncpus = 2, .cmdline = "console=ttyS0 quiet",
 		.kernel = { -1, "bzImage" }, .initrd = { -1, "root.cpio" },
-		.slots = slots, .nslots = ARRAY_LEN(slots), .power_base = FW_X86_POWER,
-		.pvpanic_base = FW_X86_PVPANIC, .vmgenid = true, .vmgenid_gsi = 20 };
+		.slots = slots, .nslots = ARRAY_LEN(slots), .power_base = MACHINE_POWER,
+		.pvpanic_base = MACHINE_PVPANIC, .vmgenid = true, .vmgenid_gsi = 20 };
 	memset(conf.rng_seed, 0x5a, sizeof(conf.rng_seed));
 	memset(conf.vmgenid_value, 0xa5, sizeof(conf.vmgenid_value));
 	make_bzimage();
@@ -417,7 +418,7 @@ Test(fw_x86, elf_segment_refusals)
 
 Test(fw_x86, configuration_refusals)
 {
-	static const struct fw_slot far = { FW_X86_VIRTIO, 0x1000, 24 };
+	static const struct fw_slot far = { MACHINE_VIRTIO, 0x1000, 24 };
 	static char longer[4096];
 
 	conf.ncpus = 0;
@@ -461,7 +462,7 @@ Test(fw_x86, many_cpus_and_slots_fit_the_tree)
 	struct fw_slot many[FW_MAX_SLOTS];
 
 	for (unsigned i = 0; i < FW_MAX_SLOTS; i++)
-		many[i] = (struct fw_slot){ FW_X86_VIRTIO + i * 0x1000, 0x1000, 5 + i % 16 };
+		many[i] = (struct fw_slot){ MACHINE_VIRTIO + i * 0x1000, 0x1000, 5 + i % 16 };
 	conf.slots = many;
 	conf.nslots = FW_MAX_SLOTS;
 	conf.ncpus = FW_MAX_CPUS;
