@@ -43,6 +43,7 @@ $(O)/config.h: $(CONFIG) FORCE
 obj-y := $(addprefix vmm/,base.o log.o gmem.o loop.o bus.o virtq.o virtio.o virtio_mmio.o virtio_state.o \
 	conf.o kvm.o vcpu.o board.o blob.o state_x86.o control.o entry_x86.o emul_x86.o) devices/registry.o
 obj-$(CONFIG_VIRTIO_CONSOLE) += devices/console.o
+obj-$(CONFIG_VIRTIO_FS) += devices/fs.o
 obj-$(CONFIG_VIRTIO_RNG) += devices/rng.o
 obj-$(CONFIG_VIRTIO_VSOCK) += $(addprefix devices/,vsock.o vsock_conn.o vsock_flow.o vsock_host.o)
 obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))

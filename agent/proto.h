@@ -21,6 +21,7 @@
 #define PROTO_AGENT_PORT	52u	/* vsock port on which the agent listens */
 #define PROTO_READY_PORT	53u	/* vsock port of the host that READY is sent to */
 #define PROTO_HOST_CID		2u
+#define PROTO_FS_TAG		"sandbox"	/* of the virtio file system with all shares */
 
 #define PROTO_MAGIC		0x31584253u	/* "SBX1" as bytes on the wire */
 #define PROTO_VERSION_MIN	1u

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices/registry.h"
 
-extern const struct virtio_ops console_ops, rng_ops, vsock_ops;
+extern const struct virtio_ops console_ops, fs_ops, rng_ops, vsock_ops;
 
 const struct virtio_ops *const virtio_registry[] = {
 #ifdef CONFIG_VIRTIO_CONSOLE
 	&console_ops,
+#endif
+#ifdef CONFIG_VIRTIO_FS
+	&fs_ops,
 #endif
 #ifdef CONFIG_VIRTIO_RNG
 	&rng_ops,

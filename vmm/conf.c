@@ -11,7 +11,7 @@
 #define NS_PER_S 1000000000ull
 
 /* What parsing needs besides the result. */
-struct parse { struct conf *c; const char *vsock; uint64_t cid; };
+struct parse { struct conf *c; const char *vsock; uint64_t cid; int fs_window, fs_socket; };
 
 static int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct err *e)
 {
@@ -152,6 +152,18 @@ static int parse_boot_timeout(struct parse *p, const char *s, struct err *e)
 	return rc;
 }
 
+/* FD,FD: inherited, and none of the standard ones. */
+static int parse_fs(struct parse *p, const char *s, struct err *e)
+{
+	char first[16], rest[2];
+
+	if (sscanf(s, "%15[0-9],%d%1s", first, &p->fs_socket, rest) != 2 ||
+	    parse_fd(first, &p->fs_window, e) || p->fs_window <= STDERR_FILENO ||
+	    p->fs_socket <= STDERR_FILENO)
+		return err_say(e, -EINVAL, "'%s' is not two descriptors above 2, as in 7,8", s);
+	return 0;
+}
+
 static int parse_verbose(struct parse *p, const char *s, struct err *e)
 {
 	(void)p;
@@ -173,6 +185,7 @@ static const struct option {
 	{ "cpus", "N", "virtual CPUs, 1 to 32 (default 1)", parse_cpus },
 	{ "vsock", "PATH", "socket device; listen on PATH, connect to PATH_PORT", parse_vsock },
 	{ "cid", "N", "the guest's context id (default 3)", parse_cid },
+	{ "fs", "FD,FD", "window and socket of the server of shared folders", parse_fs },
 	{ "console", NULL, "copy the guest's console to stderr", parse_console },
 	{ "status-fd", "FD", "write life-cycle lines to FD", parse_status_fd },
 	{ "control-fd", "FD", "take requests from this SOCK_SEQPACKET socket", parse_control_fd },
@@ -249,6 +262,8 @@ static void fill_slots(struct parse *p)
 		*s++ = (struct conf_dev){ .dev = "vsock", .path = p->vsock, .cid = p->cid };
 	*s++ = (struct conf_dev){ .dev = "rng" };
 	*s++ = (struct conf_dev){ .dev = "console" };
+	*s++ = (struct conf_dev){ .dev = "fs", .fs_window = p->fs_window,
+				  .fs_socket = p->fs_socket };
 }
 
 int conf_parse(struct conf *c, int argc, char **argv, struct err *e)

@@ -19,6 +19,7 @@ struct conf_dev {
 	const char *dev;		/* virtio_ops.name; NULL ends the list */
 	const char *path;		/* vsock: Unix socket to listen on */
 	uint64_t cid;			/* vsock: the guest's context id, 3 or more */
+	int fs_window, fs_socket;	/* fs: memfd and socket of its server; 0: there is none */
 };
 
 struct conf {

@@ -14,7 +14,7 @@ INCLUDES = (
                              "devices/fs/*")),
     ("devices/fs[._]*",     ("vmm/base.h", "vmm/log.h", "vmm/gmem.h", "vmm/loop.h", "vmm/virtq.h",
                              "vmm/virtio.h", "vmm/conf.h", "devices/fs.h", "devices/fs_*.h",
-                             "devices/fs/wire.h")),
+                             "devices/fs/wire.h", "agent/proto.h")),
     ("devices/*",           ("vmm/base.h", "vmm/log.h", "vmm/gmem.h", "vmm/loop.h", "vmm/virtq.h",
                              "vmm/virtio.h", "vmm/conf.h", "devices/%.h", "devices/%_*.h",
                              "agent/proto.h")),

@@ -33,7 +33,17 @@ Test(conf, defaults_and_fixed_slot_order)
 	cr_assert_eq(conf.slot[0].cid, 7);
 	cr_assert_str_eq(conf.slot[1].dev, "rng");
 	cr_assert_str_eq(conf.slot[2].dev, "console");
-	cr_assert_null(conf.slot[3].dev);
+	cr_assert_str_eq(conf.slot[3].dev, "fs");
+	cr_assert_eq(conf.slot[3].fs_socket, 0);
+	cr_assert_null(conf.slot[4].dev);
+}
+
+Test(conf, fs_is_backed_by_two_descriptors)
+{
+	cr_assert_eq(parse(ARGS(W("--kernel=k"), W("--fs"), W("7,8"))), 0, "%s", err.msg);
+	cr_assert_str_eq(conf.slot[2].dev, "fs");
+	cr_assert_eq(conf.slot[2].fs_window, 7);
+	cr_assert_eq(conf.slot[2].fs_socket, 8);
 }
 
 Test(conf, sizes)
@@ -68,6 +78,9 @@ Test(conf, each_refusal_says_why)
 		{ "--vsock", "", "path is empty" },
 		{ "--memroy", "1", "no such option '--memroy'" },
 		{ "kernel", "1", "'kernel' is not an option" },
+		{ "--fs", "7", "'7' is not two descriptors above 2" },
+		{ "--fs", "7,2", "'7,2' is not two descriptors" },
+		{ "--fs", "7,8,9", "'7,8,9' is not two descriptors" },
 		{ "--console=yes", "1", "--console takes no value" },
 	};
 
