@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices/registry.h"
 
-extern const struct virtio_ops console_ops, fs_ops, rng_ops, vsock_ops;
+extern const struct virtio_ops balloon_ops, console_ops, fs_ops, rng_ops, vsock_ops;
 
 const struct virtio_ops *const virtio_registry[] = {
 #ifdef CONFIG_VIRTIO_CONSOLE
@@ -15,6 +15,9 @@ const struct virtio_ops *const virtio_registry[] = {
 #endif
 #ifdef CONFIG_VIRTIO_VSOCK
 	&vsock_ops,
+#endif
+#ifdef CONFIG_VIRTIO_BALLOON
+	&balloon_ops,
 #endif
 	NULL
 };

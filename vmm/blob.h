@@ -13,7 +13,7 @@
 #define VMM_BLOB_H
 #include "vmm/base.h"
 
-#define BLOB_VERSION	1u
+#define BLOB_VERSION	2u
 #define BLOB_MAX	(16u << 20)	/* bytes; a state is far smaller */
 
 /* Four letters, as they look in a hex dump. */

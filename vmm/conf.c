@@ -262,6 +262,7 @@ static void fill_slots(struct parse *p)
 		*s++ = (struct conf_dev){ .dev = "vsock", .path = p->vsock, .cid = p->cid };
 	*s++ = (struct conf_dev){ .dev = "rng" };
 	*s++ = (struct conf_dev){ .dev = "console" };
+	*s++ = (struct conf_dev){ .dev = "balloon" };
 	*s++ = (struct conf_dev){ .dev = "fs", .fs_window = p->fs_window,
 				  .fs_socket = p->fs_socket };
 }

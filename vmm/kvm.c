@@ -132,6 +132,17 @@ int kvm_irqfd(const struct kvm *k, unsigned gsi, int fd, struct err *e)
 	return 0;
 }
 
+int kvm_irq_pulse(const struct kvm *k, unsigned gsi, struct err *e)
+{
+	for (uint32_t level = 2; level--;) {
+		struct kvm_irq_level irq = { .irq = gsi, .level = level };
+
+		if (ioctl(k->vm, KVM_IRQ_LINE, &irq))
+			return err_set(e, -errno, "KVM_IRQ_LINE for interrupt %u", gsi);
+	}
+	return 0;
+}
+
 int kvm_supported_cpuid(const struct kvm *k, struct kvm_cpuid_table *out, struct err *e)
 {
 	*out = (struct kvm_cpuid_table){ .nent = KVM_CPUID_MAX };

@@ -42,6 +42,8 @@ int kvm_ioeventfd(const struct kvm *k, uint64_t at, unsigned len, uint64_t value
 		  struct err *e) must_check;
 /* A write to @fd raises @gsi, edge-triggered. */
 int kvm_irqfd(const struct kvm *k, unsigned gsi, int fd, struct err *e) must_check;
+/* Raise @gsi once, edge-triggered; it is in the interrupt controllers when this returns. */
+int kvm_irq_pulse(const struct kvm *k, unsigned gsi, struct err *e) must_check;
 int kvm_supported_cpuid(const struct kvm *k, struct kvm_cpuid_table *out, struct err *e) must_check;
 
 /* KVM_GET_MSR_INDEX_LIST: the registers that a saved state needs. */

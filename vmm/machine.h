@@ -15,6 +15,8 @@
 #define MACHINE_PVPANIC		0xd0101000ull	/* panic event byte */
 #define MACHINE_PAGE		0x1000ull
 
+#define MACHINE_VMGENID_GSI	13u		/* the generation id has changed; see vmgenid.h */
+
 /* Ports of the boot-time console: a whole string per exit, and the classic serial port. */
 #define MACHINE_PORT_LOG	0xe9u
 #define MACHINE_PORT_SERIAL	0x3f8u

@@ -118,10 +118,14 @@ static int load_kernel(const struct conf *c, const char *cmdline, struct fw_entr
 		.ncpus = c->cpus, .cmdline = cmdline, .slots = slots, .nslots = vm.nslots,
 		.initrd = { .fd = -1, .name = c->initrd },
 		.power_base = MACHINE_POWER, .pvpanic_base = MACHINE_PVPANIC,
+		.vmgenid = true, .vmgenid_gsi = MACHINE_VMGENID_GSI,
 	};
 	auto_fd kernel = open(c->kernel, O_RDONLY | O_CLOEXEC);
 	auto_fd initrd = c->initrd ? open(c->initrd, O_RDONLY | O_CLOEXEC) : -1;
+	int rc = vmgenid_draw(fw.vmgenid_value, e);
 
+	if (rc)
+		return rc;
 	if (kernel < 0)
 		return err_set(e, -errno, "open kernel %s", c->kernel);
 	if (c->initrd && initrd < 0)
@@ -133,7 +137,9 @@ static int load_kernel(const struct conf *c, const char *cmdline, struct fw_entr
 	for (unsigned i = 0; i < vm.nslots; i++)
 		slots[i] = (struct fw_slot){ .base = MACHINE_VIRTIO + i * MACHINE_VIRTIO_STRIDE,
 					     .len = MACHINE_VIRTIO_STRIDE, .gsi = machine_gsi(i) };
-	return fw_load_x86(&vm.mem, &fw, entry, e);
+	rc = fw_load_x86(&vm.mem, &fw, entry, e);
+	vm.genid.at = entry->vmgenid;
+	return rc;
 }
 
 /* Everything that the boot CPU needs for its first instruction. */

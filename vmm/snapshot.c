@@ -122,6 +122,7 @@ static int save_state(struct vm *vm, struct blob *b, struct err *e)
 	rc = state_save_board(&vm->kvm, b, e);
 	if (rc)
 		return rc;
+	vmgenid_save(&vm->genid, b);
 	rc = blob_seal(b);
 	return rc ? err_set(e, rc, "save the machine's state") : 0;
 }
@@ -246,5 +247,7 @@ int snapshot_load(struct vm *vm, const struct snapshot *s, struct err *e)
 		rc = state_load_vcpu(&vm->vcpu[i], &s->state, e);
 	for (unsigned i = 0; !rc && i < vm->nslots; i++)
 		rc = virtio_state_load(&vm->slot[i], i, &s->state, e);
-	return rc;
+	if (!rc)
+		rc = vmgenid_load(&vm->genid, &vm->mem, &s->state, e);
+	return rc ? rc : vmgenid_renew(&vm->genid, &vm->mem, &vm->kvm, e);
 }

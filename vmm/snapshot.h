@@ -30,6 +30,9 @@ int snapshot_open(struct snapshot *s, const char *dir, struct err *e) must_check
 void snapshot_close(struct snapshot *s);
 /* Take the shape (memory, CPUs) from the snapshot; -EINVAL where @c asks for another slot list. */
 int snapshot_shape(const struct snapshot *s, struct conf *c, struct err *e) must_check;
-/* Into a machine that vm_open() has just built on s->memory. */
+/*
+ * Into a machine that vm_open() has just built on s->memory. It gets a generation id
+ * of its own, and the interrupt that says so.
+ */
 int snapshot_load(struct vm *vm, const struct snapshot *s, struct err *e) must_check;
 #endif

@@ -15,6 +15,7 @@
 #include "vmm/snapshot.h"
 #include "vmm/vcpu.h"
 #include "vmm/virtio_mmio.h"
+#include "vmm/vmgenid.h"
 
 enum vm_end {
 	VM_RUNNING,
@@ -33,6 +34,7 @@ struct vm {
 	struct loop loop;
 	struct bus mmio, pio;
 	struct board board;
+	struct vmgenid genid;
 	struct virtio_mmio slot[CONF_SLOTS_MAX];
 	unsigned nslots;
 	struct vcpu_env env;

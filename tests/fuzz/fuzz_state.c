@@ -51,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
 	copy = malloc(n);
 	memcpy(copy, in + 1, n - 1);
 	if (in[0] & 1 && n - 1 >= 24) {
-		memcpy(copy, "SBXSTATE\1\0\0", 12);
+		memcpy(copy, "SBXSTATE\0\0\0", 12);
+		copy[8] = BLOB_VERSION;
 		len = n - 1;
 		memcpy(copy + 16, &len, 8);
 		crc = blob_crc(copy + 16, n - 1 - 16);

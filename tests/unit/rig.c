@@ -9,9 +9,10 @@ void rig_open_beside(struct rig *r, const struct virtio_ops *ops, const struct c
 	static const struct conf_dev none;
 	struct err e = { 0 };
 
-	*r = (struct rig){ .ram = calloc(1, RIG_RAM), .own_loop = !other,
+	*r = (struct rig){ .ram = aligned_alloc(4096, RIG_RAM), .own_loop = !other,
 			   .next_buf = VIRTIO_QUEUES_MAX * RIG_QUEUE };
 	cr_assert(r->ram);
+	memset(r->ram, 0, RIG_RAM);
 	r->mem = (struct gmem){ .n = 1, .r = { { RIG_BASE, RIG_RAM, r->ram } }, .fd = -1 };
 	if (other) {
 		r->loop = other->loop;

@@ -12,7 +12,7 @@
  *	n = rig_used(&r, 0, &len) ...
  *	rig_close(&r);
  *
- * Guest memory is one malloc'ed block of RIG_RAM bytes at RIG_BASE, so that a
+ * Guest memory is one block of RIG_RAM bytes from the heap at RIG_BASE, so that a
  * sanitizer sees what goes past its end. Queue i has its rings in the block's
  * i-th RIG_QUEUE bytes; buffers come from the rest and are never reused.
  */

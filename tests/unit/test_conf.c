@@ -33,17 +33,18 @@ Test(conf, defaults_and_fixed_slot_order)
 	cr_assert_eq(conf.slot[0].cid, 7);
 	cr_assert_str_eq(conf.slot[1].dev, "rng");
 	cr_assert_str_eq(conf.slot[2].dev, "console");
-	cr_assert_str_eq(conf.slot[3].dev, "fs");
-	cr_assert_eq(conf.slot[3].fs_socket, 0);
-	cr_assert_null(conf.slot[4].dev);
+	cr_assert_str_eq(conf.slot[3].dev, "balloon");
+	cr_assert_str_eq(conf.slot[4].dev, "fs");
+	cr_assert_eq(conf.slot[4].fs_socket, 0);
+	cr_assert_null(conf.slot[5].dev);
 }
 
 Test(conf, fs_is_backed_by_two_descriptors)
 {
 	cr_assert_eq(parse(ARGS(W("--kernel=k"), W("--fs"), W("7,8"))), 0, "%s", err.msg);
-	cr_assert_str_eq(conf.slot[2].dev, "fs");
-	cr_assert_eq(conf.slot[2].fs_window, 7);
-	cr_assert_eq(conf.slot[2].fs_socket, 8);
+	cr_assert_str_eq(conf.slot[3].dev, "fs");
+	cr_assert_eq(conf.slot[3].fs_window, 7);
+	cr_assert_eq(conf.slot[3].fs_socket, 8);
 }
 
 Test(conf, sizes)

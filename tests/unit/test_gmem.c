@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include "vmm/gmem.h"
 
@@ -87,4 +88,47 @@ Test(gmem, more_than_the_host_can_map_is_a_sentence)
 
 	cr_assert_lt(gmem_open(&m, &e), 0);
 	cr_assert(strstr(e.msg, "guest memory"), "%s", e.msg);
+}
+
+static void two_pages(struct gmem *m)
+{
+	*m = (struct gmem){ .n = 1, .r = { { .base = 0, .len = 0x4000 } } };
+}
+
+Test(gmem, what_is_discarded_of_a_memfd_is_gone_from_it)
+{
+	struct err e = { 0 };
+	struct stat st;
+	struct gmem m;
+
+	two_pages(&m);
+	cr_assert_eq(gmem_open(&m, &e), 0, "%s", e.msg);
+	memset(m.r[0].hva, 0x55, 0x4000);
+	gmem_discard(&m, m.r[0].hva + 0xfff, 0x2002);	/* two whole pages of it */
+	cr_assert_eq(m.r[0].hva[0xfff], 0x55);
+	cr_assert_eq(m.r[0].hva[0x1000], 0);
+	cr_assert_eq(m.r[0].hva[0x2fff], 0);
+	cr_assert_eq(m.r[0].hva[0x3000], 0x55);
+	gmem_discard(&m, m.r[0].hva, 0x4000);
+	cr_assert_eq(fstat(m.fd, &st), 0);
+	cr_assert_eq(st.st_blocks, 0, "%ld blocks are still held", (long)st.st_blocks);
+	gmem_close(&m);
+}
+
+Test(gmem, what_is_discarded_of_private_memory_is_the_files_again)
+{
+	int fd = memfd_create("file", MFD_CLOEXEC);
+	struct err e = { 0 };
+	struct gmem m;
+
+	two_pages(&m);
+	cr_assert_eq(ftruncate(fd, 0x4000), 0);
+	cr_assert_eq(pwrite(fd, "file", 4, 0x1000), 4);
+	cr_assert_eq(gmem_open_private(&m, fd, &e), 0, "%s", e.msg);
+	memset(m.r[0].hva, 0x55, 0x4000);
+	gmem_discard(&m, m.r[0].hva + 0x1000, 0x1000);
+	cr_assert_eq(memcmp(m.r[0].hva + 0x1000, "file", 4), 0);
+	cr_assert_eq(m.r[0].hva[0x2000], 0x55);
+	gmem_close(&m);
+	close(fd);
 }
