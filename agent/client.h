@@ -160,6 +160,14 @@ int client_resume(struct client *c, const struct client_resume *r, int timeout_m
 /* The agent answers, then syncs and powers off (or reboots). */
 int client_poweroff(struct client *c, bool reboot, int timeout_ms, struct client_err *e);
 
+/* A folder that the file server offers as number `id`, to appear at `path`. */
+struct client_share { uint32_t id; const char *path; bool read_only; };
+/* Mount 1 to PROTO_SHARES_MAX of them, in that order. On failure some may be mounted. */
+int client_mount(struct client *c, const struct client_share *s, size_t n, int timeout_ms,
+		 struct client_err *e);
+/* What is mounted at `path` goes, even if it is in use; nothing there is no error. */
+int client_umount(struct client *c, const char *path, int timeout_ms, struct client_err *e);
+
 /* ---- files ------------------------------------------------------------- */
 
 struct client_stat {

@@ -88,6 +88,27 @@ int client_poweroff(struct client *c, bool reboot, int timeout_ms, struct client
 	return rc < 0 ? rc : finish(c, &w, timeout_ms, e);
 }
 
+int client_mount(struct client *c, const struct client_share *s, size_t n, int timeout_ms,
+		 struct client_err *e)
+{
+	struct proto_wr w;
+	size_t len = 0;
+	int rc;
+
+	for (size_t i = 0; i < n; i++)
+		len += strlen(s[i].path) + 64;
+	rc = begin(c, &w, PROTO_MOUNT, len, e);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < n; i++) {
+		proto_wr_num(&w, PROTO_K_SHARE, s[i].id);
+		proto_wr_str(&w, PROTO_K_PATH, s[i].path);
+		if (s[i].read_only)
+			proto_wr_num(&w, PROTO_K_FLAGS, PROTO_SHARE_RO);
+	}
+	return finish(c, &w, timeout_ms, e);
+}
+
 /* ---- files ------------------------------------------------------------- */
 
 int client_put(struct client *c, int fd, const char *path, uint32_t mode, uint32_t flags,
@@ -200,4 +221,12 @@ int client_tar_out(struct client *c, const char *path, int fd, uint32_t flags, i
 		return rc;
 	client_out_attach(&c->out[0], fd);
 	return finish(c, &w, timeout_ms, e);
+}
+
+int client_umount(struct client *c, const char *path, int timeout_ms, struct client_err *e)
+{
+	struct proto_wr w;
+	int rc = begin_path(c, &w, PROTO_UMOUNT, path, 0, e);
+
+	return rc < 0 ? rc : finish(c, &w, timeout_ms, e);
 }

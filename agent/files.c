@@ -100,8 +100,7 @@ static void file_error(struct conn *c, const struct proto_hdr *h, const char *pa
 	conn_error(c, h, err, msg);
 }
 
-/* mkdir -p; without `all`, not the last component. 0 or -errno. */
-static int make_parents(const char *path, mode_t mode, bool all)
+int files_make_parents(const char *path, mode_t mode, bool all)
 {
 	char buf[PROTO_PATH_MAX];
 	struct stat st;
@@ -290,7 +289,7 @@ static int open_put(struct file_job *j)
 	if (j->path[strlen(j->path) - 1] == '/')
 		return -EISDIR;
 	if (j->req.flags & PROTO_FILE_PARENTS) {
-		rc = make_parents(j->path, 0755, false);
+		rc = files_make_parents(j->path, 0755, false);
 		if (rc < 0)
 			return rc;
 	}
@@ -376,7 +375,7 @@ static void simple(struct conn *c, const struct proto_hdr *h, const struct file_
 		mode_t mode = r->has_mode ? (mode_t)r->mode : 0755;
 
 		if (r->flags & PROTO_FILE_PARENTS)
-			rc = make_parents(r->path, mode, true);
+			rc = files_make_parents(r->path, mode, true);
 		else
 			rc = mkdir(r->path, mode) < 0 || chmod(r->path, mode) < 0 ? -errno : 0;
 		if (rc == 0 && r->has_owner && chown(r->path, (uid_t)r->uid, (gid_t)r->gid) < 0)

@@ -35,6 +35,7 @@
 #define PROTO_CREDIT_MAX	0x40000000u	/* outstanding credit never exceeds this */
 #define PROTO_NAME_MAX		256u		/* user, group, hostname: with NUL */
 #define PROTO_PATH_MAX		4096u		/* with NUL */
+#define PROTO_SHARES_MAX	64u	/* shared folders at once */
 #define PROTO_MSG_MAX		512u		/* sentence of an ERROR or EXIT, with NUL */
 
 /* Message types. The direction is c (client), a (agent) or b (both). */
@@ -76,6 +77,9 @@ enum proto_type {
 	PROTO_EXEC_LIST	= 0x60,
 	PROTO_ATTACH	= 0x61,
 	PROTO_DETACH	= 0x62,
+
+	PROTO_MOUNT	= 0x78,	/* c  (SHARE PATH [FLAGS])..., 1 to PROTO_SHARES_MAX times */
+	PROTO_UMOUNT	= 0x79,	/* c  PATH */
 };
 
 enum proto_stream { PROTO_STDIN = 0, PROTO_STDOUT = 1, PROTO_STDERR = 2, PROTO_STREAMS = 3 };
@@ -134,6 +138,8 @@ enum proto_key {
 	PROTO_K_HOSTNAME,	/* s */
 	PROTO_K_MACHINE_ID,	/* s  32 hexadecimal digits */
 	PROTO_K_MAC,		/* b  6 bytes, for the first Ethernet interface */
+
+	PROTO_K_SHARE = 0x180,	/* n  number of a shared folder; what follows belongs to it */
 };
 
 #define PROTO_ATTR_LEN	8u	/* u16 key, u16 flags, u32 length */
@@ -155,6 +161,10 @@ enum proto_file_flag {
 	PROTO_FILE_CONTENTS  = 1u << 5,	/* TAR_OUT: what is in the folder, without its name */
 };
 
+enum proto_share_flag {
+	PROTO_SHARE_RO = 1u << 0,	/* MOUNT: read-only */
+};
+
 enum proto_result {
 	PROTO_R_TIMED_OUT     = 1u << 0,
 	PROTO_R_OOM	      = 1u << 1,	/* the OOM killer ended the first process */
@@ -173,6 +183,7 @@ enum proto_feature {
 	PROTO_F_FILES	= 1u << 4,	/* PUT .. RENAME */
 	PROTO_F_TAR	= 1u << 5,	/* TAR_IN, TAR_OUT */
 	PROTO_F_INIT	= 1u << 6,	/* runs as PID 1: RESUME, POWEROFF, REBOOT */
+	PROTO_F_SHARES	= 1u << 10,	/* MOUNT, UMOUNT */
 };
 
 struct proto_hdr {
