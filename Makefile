@@ -41,7 +41,7 @@ $(O)/config.h: $(CONFIG) FORCE
 # ---- what is built -------------------------------------------------------------------------
 # The host's library: everything but main(); a program links what it uses of it.
 obj-y := $(addprefix vmm/,base.o log.o gmem.o loop.o bus.o virtq.o virtio.o virtio_mmio.o virtio_state.o \
-	vmgenid.o conf.o kvm.o vcpu.o board.o blob.o state_x86.o control.o entry_x86.o emul_x86.o) devices/registry.o
+	vmgenid.o jail.o jail_fs.o jail_seal.o jail_filters.o conf.o kvm.o vcpu.o board.o blob.o state_x86.o control.o entry_x86.o emul_x86.o) devices/registry.o
 obj-$(CONFIG_VIRTIO_BALLOON) += devices/balloon.o
 obj-$(CONFIG_VIRTIO_CONSOLE) += devices/console.o
 obj-$(CONFIG_VIRTIO_FS) += devices/fs.o
@@ -55,7 +55,11 @@ sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c
 sandbox-src     := $(wildcard cli/*.c)
 sandbox-libs    := -ljansson
 guestctl-src    := tests/vm/guestctl.c
-LIBS_HOST       := -luring -lfdt
+LIBS_HOST       := -luring -lfdt -lcap-ng
+
+# Where marks of system calls are looked for (docs/jail.md).
+JAIL_SRC := $(filter-out vmm/jail_filters.c,$(patsubst %.o,%.c,$(filter vmm/% devices/%,$(obj-y)))) \
+	$(sandbox-vmm-src) $(wildcard devices/fs/*.c)
 
 # The agent: static, against musl, nothing shared with the host but the protocol.
 AGENT_CC  := musl-gcc
@@ -103,6 +107,20 @@ all: $(LIBHOST) $(PROGRAMS) $(AGENT)
 $(O)/%.o: %.c $(O)/config.h $(O)/flags
 	@mkdir -p $(@D); echo "  CC      $<"
 	$(Q)$(CC) $(CFLAGS_ALL) -c $< -o $@
+
+# Marks -> rules -> filters.
+$(O)/gen/jail_rules.h: $(JAIL_SRC) vmm/seccomp/marks.py
+	@mkdir -p $(@D); echo "  MARKS   $@"
+	$(Q)vmm/seccomp/marks.py rules $(JAIL_SRC) >$@
+
+$(O)/gen/compile: vmm/seccomp/compile.c $(O)/gen/jail_rules.h vmm/jail_filters.h vmm/jail.h
+	@echo "  CC      $@"
+	$(Q)$(CC) -std=gnu17 -D_GNU_SOURCE -I. -I$(O)/gen $(WARN) -O1 $< -lseccomp -o $@
+
+$(O)/vmm/jail_filters.o: $(O)/gen/compile $(O)/config.h $(O)/flags
+	@mkdir -p $(@D); echo "  FILTERS $@"
+	$(Q)$< $(if $(SAN),--sanitizer) >$(O)/gen/jail_filters.c
+	$(Q)$(CC) $(CFLAGS_ALL) -c $(O)/gen/jail_filters.c -o $@
 
 $(LIBHOST): $(addprefix $(O)/,$(obj-y))
 	@rm -f $@; echo "  AR      $@"

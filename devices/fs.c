@@ -20,7 +20,8 @@
  * what it had is answered with EIO at once, and so is what follows. A device
  * without a server answers ENODEV. So no guest waits for ever.
  *
- * #syscalls shutdown
+ * #syscalls:loop shutdown
+ * #uring:loop SEND RECV
  */
 #include <endian.h>
 #include <fcntl.h>

@@ -17,7 +17,8 @@
  * Nothing survives a reset: vsock_stop() hangs up every connection, and reports
  * back when accept, timer and poll have completed.
  *
- * #syscalls clock_gettime
+ * #syscalls:loop clock_gettime?
+ * #uring:loop TIMEOUT
  */
 #include <endian.h>
 #include <linux/virtio_ids.h>

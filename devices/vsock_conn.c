@@ -20,7 +20,7 @@
  * (VCONN_LINGER): a guest gives up waiting for our RST after eight seconds, and a
  * slow client must get its last bytes still.
  *
- * #syscalls shutdown close
+ * #syscalls:loop shutdown close
  */
 #include "devices/vsock.h"
 

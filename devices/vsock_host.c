@@ -19,8 +19,12 @@
  * includes POLLRDHUP, so with it a client that has shut its half could not be
  * waited for, neither to take more bytes nor to hang up, without spinning.
  *
- * #syscalls socket connect sendmsg sendto recvfrom recvmsg ioctl(SIOCINQ) poll shutdown close
- * #syscalls epoll_create1 epoll_ctl epoll_wait epoll_pwait unlink lstat
+ * In a jail names mean something else after the device was opened: those of the guest's
+ * connections are looked up then, and the listener's file is left to who asked for it.
+ *
+ * #syscalls:loop socket(AF_UNIX) connect sendmsg sendto recvfrom recvmsg ioctl(SIOCINQ) poll
+ * #syscalls:loop close epoll_ctl epoll_wait
+ * #uring:loop ACCEPT POLL_ADD
  */
 #include <fcntl.h>
 #include <linux/sockios.h>

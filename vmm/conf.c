@@ -164,6 +164,12 @@ static int parse_fs(struct parse *p, const char *s, struct err *e)
 	return 0;
 }
 
+static int parse_jail(struct parse *p, const char *s, struct err *e)
+{
+	return jail_mode_parse(s, &p->c->jail) ?
+		err_say(e, -EINVAL, "'%s' is not auto, strict or none", s) : 0;
+}
+
 static int parse_verbose(struct parse *p, const char *s, struct err *e)
 {
 	(void)p;
@@ -192,6 +198,8 @@ static const struct option {
 	{ "parent-fd", "FD", "end when the process behind this pidfd does", parse_parent_fd },
 	{ "boot-timeout", "S", "seconds to a sign of life on the socket; 0: no limit",
 	  parse_boot_timeout },
+	{ "jail", "KIND", "walls: auto (default; those that this host allows), strict (all), none",
+	  parse_jail },
 	{ "verbose", NULL, "say more on stderr", parse_verbose },
 	{ "help", NULL, "print this", NULL },
 	{ "version", NULL, "print the version", NULL },
@@ -295,4 +303,19 @@ int conf_parse(struct conf *c, int argc, char **argv, struct err *e)
 			       "--initrd and --append");
 	fill_slots(&p);
 	return 0;
+}
+
+unsigned conf_fds(const struct conf *c, int fd[CONF_FDS_MAX])
+{
+	unsigned n = 0;
+
+	fd[n++] = c->status_fd;
+	fd[n++] = c->control_fd;
+	fd[n++] = c->parent_fd;
+	for (unsigned i = 0; i < CONF_SLOTS_MAX && c->slot[i].dev; i++) {
+		BUG_ON(n + 2 > CONF_FDS_MAX);
+		fd[n++] = c->slot[i].fs_window;
+		fd[n++] = c->slot[i].fs_socket;
+	}
+	return n;
 }

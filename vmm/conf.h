@@ -9,6 +9,7 @@
 #ifndef VMM_CONF_H
 #define VMM_CONF_H
 #include "vmm/base.h"
+#include "vmm/jail.h"
 
 #define CONF_SLOTS_MAX	16
 #define CONF_CPUS_MAX	32
@@ -28,6 +29,7 @@ struct conf {
 	const char *cmdline;		/* added at the end of the built-in command line */
 	uint64_t mem;			/* bytes, a multiple of 2 MiB */
 	unsigned cpus;
+	enum jail_mode jail;
 	bool console;			/* copy the guest's console to stderr */
 	int status_fd;			/* life-cycle lines; -1: none */
 	int control_fd;			/* requests (control.h); -1: none */
@@ -41,4 +43,8 @@ struct conf {
  * stdout; -EINVAL with a sentence. Strings point into @argv. Opens nothing.
  */
 int conf_parse(struct conf *c, int argc, char **argv, struct err *e) must_check;
+
+/* The descriptors that @c names, into @fd, which has room for CONF_FDS_MAX; returns how many. */
+#define CONF_FDS_MAX	64u
+unsigned conf_fds(const struct conf *c, int fd[CONF_FDS_MAX]) must_check;
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * #syscalls recvmsg sendto close
+ * #syscalls:loop recvmsg sendto close
+ * #uring:loop POLL_ADD
  */
 #include <poll.h>
 #include "vmm/control.h"

@@ -8,6 +8,12 @@
  * it would let the kernel's signal frames write through copy-on-write pages. So
  * the guest's page tables are walked here, with the permission bits of every
  * level, and the guest gets the #PF that the processor would have raised.
+ *
+ * On ordinary hosts none of this is ever called.
+ *
+ * #syscalls:vcpu ioctl(KVM_GET_REGS)? ioctl(KVM_SET_REGS)? ioctl(KVM_GET_SREGS)?
+ * #syscalls:vcpu ioctl(KVM_SET_SREGS)? ioctl(KVM_GET_VCPU_EVENTS)? ioctl(KVM_SET_VCPU_EVENTS)?
+ * #syscalls:vcpu ioctl(KVM_GET_XCRS)? ioctl(KVM_GET_XSAVE2)? ioctl(KVM_SET_XSAVE)?
  */
 #include <cpuid.h>
 #include "vmm/emul_x86.h"

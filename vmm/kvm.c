@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * #syscalls ioctl mmap munmap
+ * Those of a running machine are marked where they are asked for: vcpu.c, emul_x86.c, state_x86.c.
  */
 #include <fcntl.h>
 #include <sys/ioctl.h>

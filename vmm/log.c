@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* #syscalls write poll clock_gettime futex */
+/*
+ * #syscalls:loop,vcpu write poll futex
+ * #syscalls:loop clock_gettime?
+ */
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>

@@ -8,21 +8,31 @@
  * the guest sees features that its kernel must not use; they are cleared on the
  * kernel's command line. On other hosts the difference is empty.
  *
- * #syscalls openat getrandom
+ * The jail's stages (jail.h) lie between: what has a name on the host is opened
+ * first, then names go away, then the kernel's file is parsed, and last, when
+ * every thread is there and stands still, the filters close.
+ *
+ * #syscalls:loop write brk mmap!ENOMEM mremap!ENOMEM munmap!EINVAL
  */
 #include <fcntl.h>
-#include <sys/prctl.h>
+#include <malloc.h>
 #include <sys/random.h>
-#include <signal.h>
 #include <time.h>
 #include "firmware/cpuid.h"
 #include "firmware/firmware.h"
 #include "vmm/machine.h"
+#include "vmm/state_x86.h"
 #include "vmm/vm.h"
 
 #define CMDLINE_MAX 2048u
 
+#define NOFILE 1300u		/* two vsock sides with 512 connections each, and the rest */
+
 static struct vm vm;
+static struct jail jail;
+
+/* What has a name on the host. */
+struct files { int kernel, initrd; struct snapshot snap; };
 
 static uint64_t now_ns(void)
 {
@@ -110,28 +120,21 @@ static int probe_cpuid(char *option, size_t len, struct err *e)
 	return 0;
 }
 
-static int load_kernel(const struct conf *c, const char *cmdline, struct fw_entry_x86 *entry,
-		       struct err *e)
+static int load_kernel(const struct conf *c, const struct files *f, const char *cmdline,
+		       struct fw_entry_x86 *entry, struct err *e)
 {
 	struct fw_slot slots[CONF_SLOTS_MAX];
 	struct fw_conf fw = {
 		.ncpus = c->cpus, .cmdline = cmdline, .slots = slots, .nslots = vm.nslots,
-		.initrd = { .fd = -1, .name = c->initrd },
+		.kernel = { .fd = f->kernel, .name = c->kernel },
+		.initrd = { .fd = f->initrd, .name = c->initrd },
 		.power_base = MACHINE_POWER, .pvpanic_base = MACHINE_PVPANIC,
 		.vmgenid = true, .vmgenid_gsi = MACHINE_VMGENID_GSI,
 	};
-	auto_fd kernel = open(c->kernel, O_RDONLY | O_CLOEXEC);
-	auto_fd initrd = c->initrd ? open(c->initrd, O_RDONLY | O_CLOEXEC) : -1;
 	int rc = vmgenid_draw(fw.vmgenid_value, e);
 
 	if (rc)
 		return rc;
-	if (kernel < 0)
-		return err_set(e, -errno, "open kernel %s", c->kernel);
-	if (c->initrd && initrd < 0)
-		return err_set(e, -errno, "open initrd %s", c->initrd);
-	fw.kernel = (struct fw_file){ .fd = kernel, .name = c->kernel };
-	fw.initrd.fd = initrd;
 	if (getrandom(fw.rng_seed, sizeof(fw.rng_seed), 0) != sizeof(fw.rng_seed))
 		return err_set(e, -EIO, "getrandom");
 	for (unsigned i = 0; i < vm.nslots; i++)
@@ -143,7 +146,7 @@ static int load_kernel(const struct conf *c, const char *cmdline, struct fw_entr
 }
 
 /* Everything that the boot CPU needs for its first instruction. */
-static int prepare(const struct conf *c, struct err *e)
+static int prepare(const struct conf *c, const struct files *f, struct err *e)
 {
 	char option[CLEARCPUID_MAX + 64], cmdline[CMDLINE_MAX];
 	struct fw_entry_x86 fw;
@@ -157,7 +160,7 @@ static int prepare(const struct conf *c, struct err *e)
 		return err_say(e, -E2BIG, "the kernel's command line is longer than %u bytes",
 			       CMDLINE_MAX - 1);
 	log_say(LOG_LEVEL_DEBUG, "command line: %s", cmdline);
-	rc = load_kernel(c, cmdline, &fw, e);
+	rc = load_kernel(c, f, cmdline, &fw, e);
 	if (rc)
 		return rc;
 	entry = entry_of(&fw);
@@ -178,25 +181,132 @@ static int exit_status(enum vm_end end)
 	return 1;
 }
 
+/* ---- stages ---- */
+
+static int open_files(struct files *f, struct conf *c, struct err *e)
+{
+	int rc;
+
+	*f = (struct files){ .kernel = -1, .initrd = -1, .snap = { .memory = -1 } };
+	if (c->restore) {
+		rc = snapshot_open(&f->snap, c->restore, e);
+		return rc ? rc : snapshot_shape(&f->snap, c, e);
+	}
+	f->kernel = open(c->kernel, O_RDONLY | O_CLOEXEC);
+	if (f->kernel < 0)
+		return err_set(e, -errno, "open kernel %s", c->kernel);
+	f->initrd = c->initrd ? open(c->initrd, O_RDONLY | O_CLOEXEC) : -1;
+	if (c->initrd && f->initrd < 0)
+		return err_set(e, -errno, "open initrd %s", c->initrd);
+	return 0;
+}
+
+static void close_files(struct files *f)
+{
+	fd_cleanup(&f->kernel);
+	fd_cleanup(&f->initrd);
+	snapshot_close(&f->snap);
+}
+
+/*
+ * Sockets are named relative to their folder, which becomes the jail's root. True
+ * if there is one; the working directory is it then.
+ */
+static int enter_folder(struct conf *c, struct err *e)
+{
+	struct conf_dev *d = &c->slot[0];
+	const char *slash = d->path ? strrchr(d->path, '/') : NULL;
+	char folder[4096];
+	size_t n;
+
+	if (!d->path || strcmp(d->dev, "vsock"))
+		return 0;
+	if (!slash)
+		return 1;
+	n = slash == d->path ? 1 : (size_t)(slash - d->path);
+	if (n >= sizeof(folder))
+		return err_say(e, -ENAMETOOLONG, "the socket's folder has too long a name");
+	memcpy(folder, d->path, n);
+	folder[n] = '\0';
+	if (chdir(folder))
+		return err_set(e, -errno, "the socket's folder %s", folder);
+	d->path = slash + 1;
+	return 1;
+}
+
 /* The machine, ready for its first or next instruction. */
 static int build(struct conf *c, struct err *e)
 {
-	struct snapshot snap;
-	int rc;
+	const char *vsock = c->slot[0].path;
+	struct files f;
+	int rc, folder = 0;
 
-	if (!c->restore) {
-		rc = vm_open(&vm, c, NULL, e);
-		return rc ? rc : prepare(c, e);
+	rc = open_files(&f, c, e);
+	if (!rc)
+		rc = jail_ids(&jail, c->parent_fd, e);
+	if (!rc)
+		rc = folder = enter_folder(c, e);
+	if (rc >= 0) {
+		rc = vm_open(&vm, c, c->restore ? &f.snap : NULL, e);
+		if (rc && vsock)
+			err_wrap(e, "with socket %s", vsock);
 	}
-	rc = snapshot_open(&snap, c->restore, e);
+	if (!rc)
+		rc = state_host_init(e);
+	if (!rc)
+		rc = jail_fs(&jail, folder ? "." : NULL, e);
+	if (!rc && !c->restore)
+		rc = prepare(c, &f, e);
+	if (rc && c->restore)
+		err_wrap(e, "snapshot %s", c->restore);
+	close_files(&f);
+	return rc;
+}
+
+/* vCPU's thread. */
+static int seal_vcpu(void)
+{
+	return jail_seal(&jail, JAIL_CLASS_VCPU);
+}
+
+/* Start all threads, and close the last stage around each. */
+static int seal(struct err *e)
+{
+	unsigned n;
+	const uint8_t *ops = jail_ring(JAIL_CLASS_LOOP, &n);
+	int worst, rc = vm_start(&vm, seal_vcpu, &worst, e);
+
+	if (rc || jail.mode == JAIL_NONE)
+		return rc;
+	rc = loop_restrict(&vm.loop, ops, n);
+	if (rc && jail.mode != JAIL_STRICT)
+		(void)!loop_restrict(&vm.loop, NULL, 0);	/* it cannot be enabled later */
+	rc = jail_note(&jail, JAIL_RING, rc, e);
 	if (rc)
 		return rc;
-	rc = snapshot_shape(&snap, c, e);
+	rc = jail_seal(&jail, JAIL_CLASS_LOOP);
+	return jail_note(&jail, JAIL_SECCOMP, rc ? rc : worst, e);
+}
+
+static int start(struct conf *c, struct err *e)
+{
+	int fd[CONF_FDS_MAX], rc;
+	unsigned n = conf_fds(c, fd);
+	char words[160];
+
+	/* One heap, from brk(2) alone: fewer system calls later on. */
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_MAX, 0);
+	jail.mode = c->jail;
+	if (jail.mode == JAIL_NONE)
+		log_say(LOG_LEVEL_WARN, "--jail=none: this process has all rights of its user");
+	rc = jail_early(&jail, fd, n, NOFILE, c->parent_fd, e);
 	if (!rc)
-		rc = vm_open(&vm, c, &snap, e);
-	if (rc)
-		err_wrap(e, "snapshot %s", c->restore);
-	snapshot_close(&snap);
+		rc = build(c, e);
+	if (!rc)
+		rc = seal(e);
+	if (!rc && jail.mode != JAIL_NONE)
+		status(c, "jail %s", jail_words(&jail, words, sizeof(words)));
 	return rc;
 }
 
@@ -215,7 +325,7 @@ int main(int argc, char **argv)
 	}
 	if (conf.console)
 		log_console_tee(STDERR_FILENO);
-	rc = build(&conf, &e);
+	rc = start(&conf, &e);
 	if (rc) {
 		log_say(LOG_LEVEL_ERROR, "%s", e.msg);
 		status(&conf, "end error %s", e.msg);
@@ -226,6 +336,8 @@ int main(int argc, char **argv)
 	status(&conf, "end %s %s", vm_end_name(end), vm.why);
 	if (vm.why[0])
 		log_say(LOG_LEVEL_ERROR, "%s: %s", vm_end_name(end), vm.why);
-	vm_close(&vm);
+	/* In a jail only the process's end can give things back. */
+	if (jail.mode == JAIL_NONE)
+		vm_close(&vm);
 	return exit_status(end);
 }

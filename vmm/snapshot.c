@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * #syscalls ftruncate pwrite64 lseek fstat
+ * #syscalls:loop ftruncate pwrite64
  */
 #include <fcntl.h>
 #include <sys/stat.h>

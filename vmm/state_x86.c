@@ -4,6 +4,14 @@
  * MSRs, because TSC_DEADLINE arms a timer only in an APIC that is in that mode;
  * and the TSC comes before TSC_DEADLINE, which is compared with it. Everything
  * else is one section per ioctl, in table order.
+ *
+ * Saving goes on in a jail, where no file can be opened.
+ *
+ * #syscalls:loop ioctl(KVM_GET_MSR_INDEX_LIST) ioctl(KVM_GET_MSRS) ioctl(KVM_GET_SREGS)
+ * #syscalls:loop ioctl(KVM_GET_LAPIC) ioctl(KVM_GET_XCRS) ioctl(KVM_GET_XSAVE2)
+ * #syscalls:loop ioctl(KVM_GET_MP_STATE) ioctl(KVM_GET_DEBUGREGS) ioctl(KVM_GET_REGS)
+ * #syscalls:loop ioctl(KVM_GET_VCPU_EVENTS) ioctl(KVM_GET_IRQCHIP) ioctl(KVM_GET_PIT2)
+ * #syscalls:loop ioctl(KVM_GET_CLOCK)
  */
 #include <cpuid.h>
 #include <fcntl.h>
@@ -296,13 +304,16 @@ struct host {
 	char boot[40];			/* with raw_tsc: the kernel's boot id */
 };
 
-static int boot_id(char *out, size_t len, struct err *e)
+static char boot_id[sizeof(((struct host *)0)->boot)];
+
+int state_host_init(struct err *e)
 {
 	static const char path[] = "/proc/sys/kernel/random/boot_id";
-	auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = fd < 0 ? -1 : read(fd, out, len - 1);
+	auto_fd fd = boot_id[0] ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 
-	return n < 0 ? err_set(e, -errno, "read %s", path) : 0;
+	if (boot_id[0] || (fd >= 0 && read(fd, boot_id, sizeof(boot_id) - 1) > 0))
+		return 0;
+	return err_set(e, -errno, "read %s", path);
 }
 
 static int host_now(const struct vcpu *v, const struct kvm_cpuid_table *c, struct host *h,
@@ -310,6 +321,7 @@ static int host_now(const struct vcpu *v, const struct kvm_cpuid_table *c, struc
 {
 	struct kvm_cpuid_entry2 list[KVM_CPUID_MAX];
 	uint32_t a, d;
+	int rc;
 
 	memset(h, 0, sizeof(*h));
 	h->xsave_len = (uint32_t)v->env->kvm->xsave_len;
@@ -327,7 +339,10 @@ static int host_now(const struct vcpu *v, const struct kvm_cpuid_table *c, struc
 	}
 	h->cpuid_crc = blob_crc(list, c->nent * sizeof(list[0]));
 	h->raw_tsc = raw_tsc(v);
-	return h->raw_tsc ? boot_id(h->boot, sizeof(h->boot), e) : 0;
+	rc = h->raw_tsc ? state_host_init(e) : 0;
+	if (!rc && h->raw_tsc)
+		memcpy(h->boot, boot_id, sizeof(h->boot));
+	return rc;
 }
 
 int state_save_host(const struct vcpu *v, const struct kvm_cpuid_table *c, struct blob *b,

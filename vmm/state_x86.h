@@ -31,4 +31,6 @@ int state_save_host(const struct vcpu *v, const struct kvm_cpuid_table *c, struc
 		    struct err *e) must_check;
 int state_check_host(const struct vcpu *v, const struct kvm_cpuid_table *c, const struct blob *b,
 		     struct err *e) must_check;
+/* What has to be read from files, before files are out of reach. */
+int state_host_init(struct err *e) must_check;
 #endif

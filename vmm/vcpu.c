@@ -4,10 +4,15 @@
  * immediate_exit, then sending VCPU_SIGNAL: whichever of the three moments the
  * thread is in, it sees one of them before it enters the guest again.
  *
- * #syscalls:vcpu ioctl futex write exit madvise munmap rt_sigprocmask
+ * Its thread's end is the C library's: it blocks signals, gives its stack back.
+ *
+ * #syscalls:vcpu ioctl(KVM_RUN) ioctl(KVM_GET_REGS)? futex rt_sigreturn
+ * #syscalls:vcpu rt_sigprocmask madvise(MADV_DONTNEED) exit
+ * #syscalls:loop tgkill(0=self) futex
  */
 #include <linux/futex.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include "vmm/machine.h"
 #include "vmm/vcpu.h"
@@ -213,13 +218,30 @@ static enum vcpu_end park(struct vcpu *v)
 	return VCPU_RUNNING;
 }
 
+/* Name and number are taken while that is allowed. */
+static void enter(struct vcpu *v)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "vcpu%u", v->id);
+	prctl(PR_SET_NAME, name);
+	v->tid = (int)syscall(SYS_gettid);
+	v->enter_rc = v->env->enter ? v->env->enter() : 0;
+	__atomic_store_n(&v->entered, 1, __ATOMIC_RELEASE);
+	syscall(SYS_futex, &v->entered, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
 static void *thread_main(void *arg)
 {
 	struct vcpu *v = arg;
 	enum vcpu_end end = VCPU_RUNNING;
 
+	enter(v);
 	while (end == VCPU_RUNNING) {
 		switch (wanted(v)) {
+		case VCPU_WAIT:
+			syscall(SYS_futex, &v->want, FUTEX_WAIT_PRIVATE, VCPU_WAIT, NULL, NULL, 0);
+			break;
 		case VCPU_RUN:
 			end = run_once(v);
 			break;
@@ -240,10 +262,10 @@ int vcpu_start(struct vcpu *v, struct err *e)
 {
 	struct sigaction sa = { .sa_handler = on_signal };
 	pthread_attr_t attr;
-	char name[16];
 	int rc;
 
 	sigaction(VCPU_SIGNAL, &sa, NULL);
+	v->pid = getpid();
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, VCPU_STACK);
 	rc = pthread_create(&v->thread, &attr, thread_main, v);
@@ -251,8 +273,8 @@ int vcpu_start(struct vcpu *v, struct err *e)
 	if (rc)
 		return err_set(e, -rc, "start the thread of vCPU %u", v->id);
 	v->started = true;
-	snprintf(name, sizeof(name), "vcpu%u", v->id);
-	pthread_setname_np(v->thread, name);
+	while (!__atomic_load_n(&v->entered, __ATOMIC_ACQUIRE))
+		syscall(SYS_futex, &v->entered, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
 	return 0;
 }
 
@@ -263,7 +285,8 @@ static void ask(struct vcpu *v, enum vcpu_want want)
 	__atomic_store_n(&v->want, want, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, &v->want, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-	pthread_kill(v->thread, VCPU_SIGNAL);
+	/* pthread_kill() is three system calls more. */
+	syscall(SYS_tgkill, v->pid, v->tid, VCPU_SIGNAL);
 }
 
 void vcpu_stop(struct vcpu *v)

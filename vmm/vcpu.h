@@ -14,7 +14,7 @@
 struct vcpu;
 
 /* What other threads want of a vCPU. */
-enum vcpu_want { VCPU_RUN, VCPU_PAUSE, VCPU_STOP };
+enum vcpu_want { VCPU_WAIT, VCPU_RUN, VCPU_PAUSE, VCPU_STOP };
 
 enum vcpu_end {
 	VCPU_RUNNING,
@@ -27,6 +27,8 @@ struct vcpu_env {
 	const struct kvm *kvm;
 	const struct gmem *mem;
 	const struct bus *mmio, *pio;
+	/* vCPU's thread, its first act: 0 or -errno. NULL: nothing to be done. */
+	int (*enter)(void);
 	/* vCPU's thread: it has left the guest, its registers are final until vcpu_resume(). */
 	void (*paused)(struct vcpu *v);
 	/* vCPU's thread, once, as its last act: v->end says why. */
@@ -41,6 +43,9 @@ struct vcpu {
 	struct kvm_run *run;
 	struct emul emul;
 	pthread_t thread;
+	int pid, tid;			/* of the process; of the thread, once @entered */
+	uint32_t entered;		/* atomic, futex: the thread is past env->enter */
+	int enter_rc;
 	bool started;
 	uint32_t want;			/* atomic, futex: enum vcpu_want */
 	enum vcpu_end end;
@@ -55,11 +60,11 @@ int vcpu_open(struct vcpu *v, const struct vcpu_env *env, unsigned id,
 void vcpu_close(struct vcpu *v);	/* not running */
 /* Run on the calling thread until the guest writes to @port; for firmware programs. */
 int vcpu_run_until(struct vcpu *v, unsigned port, struct err *e) must_check;
-/* Start the thread. */
+/* Start the thread, and wait until it is past env->enter. The guest stands until vcpu_resume(). */
 int vcpu_start(struct vcpu *v, struct err *e) must_check;
 /* Ask it to leave the guest and wait; env->paused follows. Any other thread. */
 void vcpu_pause(struct vcpu *v);
-/* Let a paused vCPU go on; not before env->paused was called for it. */
+/* Let one that was started, or has paused (env->paused was called for it), go on. */
 void vcpu_resume(struct vcpu *v);
 /*
  * Ask it to leave the guest for good; env->ended follows. Any other thread; nothing

@@ -6,7 +6,9 @@
  * While a reset drains, and from virtio_mmio_stop() on, writes are dropped, but
  * for one more STATUS = 0, which waits with the first.
  *
- * #syscalls write futex
+ * #syscalls:loop write
+ * #syscalls:vcpu futex
+ * #uring:loop READ
  */
 #include <endian.h>
 #include <linux/virtio_config.h>

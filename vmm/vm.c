@@ -7,7 +7,8 @@
  * may be waiting for it; with the last of them gone the devices are stopped; when
  * nothing is in flight any more the loop returns.
  *
- * #syscalls signalfd4 timerfd read
+ * #syscalls:loop close
+ * #uring:loop POLL_ADD TIMEOUT
  */
 #include <linux/virtio_mmio.h>
 #include <poll.h>
@@ -380,17 +381,28 @@ fail_signals:
 	return rc;
 }
 
+int vm_start(struct vm *vm, int (*enter)(void), int *worst, struct err *e)
+{
+	int rc = 0;
+
+	vm->env.enter = enter;
+	*worst = 0;
+	for (unsigned i = 0; !rc && i < vm->ncpus; i++) {
+		rc = vcpu_start(&vm->vcpu[i], e);
+		vm->live += !rc;
+		*worst = vm->vcpu[i].enter_rc ? vm->vcpu[i].enter_rc : *worst;
+	}
+	return rc;
+}
+
 enum vm_end vm_run(struct vm *vm)
 {
-	struct err e = { 0 };
 	int rc = watch(vm);
 
-	for (unsigned i = 0; !rc && i < vm->ncpus; i++) {
-		rc = vcpu_start(&vm->vcpu[i], &e);
-		vm->live += !rc;
-	}
 	if (rc)
-		vm_finish(vm, VM_ERROR, e.code ? e.msg : "io_uring is full at start");
+		vm_finish(vm, VM_ERROR, "io_uring is full at start");
+	for (unsigned i = 0; !rc && i < vm->ncpus; i++)
+		vcpu_resume(&vm->vcpu[i]);
 	rc = loop_run(&vm->loop);
 	/* The ring is gone from under us: nothing can be drained, only the process ended. */
 	if (rc)
@@ -400,6 +412,8 @@ enum vm_end vm_run(struct vm *vm)
 
 void vm_close(struct vm *vm)
 {
+	if (vm->end == VM_RUNNING)	/* started, but never run */
+		vm_finish(vm, VM_ERROR, "");
 	if (vm->loop.busy && loop_run(&vm->loop))
 		BUG_ON(true);
 	for (unsigned i = 0; i < vm->ncpus; i++)

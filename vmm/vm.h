@@ -66,6 +66,11 @@ struct vm {
 int vm_open(struct vm *vm, const struct conf *conf, const struct snapshot *from,
 	    struct err *e) must_check;
 /*
+ * Start the vCPUs' threads, which stand still until vm_run(). Each calls @enter
+ * (NULL: nothing) first; *rc is the worst of what it returned, 0 or -errno.
+ */
+int vm_start(struct vm *vm, int (*enter)(void), int *rc, struct err *e) must_check;
+/*
  * Run until the machine comes to its end, and stop it: vCPUs joined, devices
  * drained. Returns how it ended; VM_HANG, VM_PANIC and VM_ERROR say more in vm->why.
  */

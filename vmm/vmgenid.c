@@ -1,7 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/*
- * #syscalls getrandom ioctl
- */
 #include <sys/random.h>
 #include "vmm/machine.h"
 #include "vmm/vmgenid.h"

@@ -102,15 +102,15 @@ Test(fw_fdt, x86_devices)
 	IS("/virtio_mmio@d0001000", "interrupts", 6, 3);
 	has_flag("/virtio_mmio@d0001000", "dma-coherent");
 	IS("/virtio_mmio@123400000000", "reg", 0x1234, 0, 0, 0x200);
-	is_str("/power@d00f0000", "compatible", "syscon");
-	IS("/power@d00f0000", "phandle", FDTW_PHANDLE_POWER);
+	is_str("/power@d0100000", "compatible", "syscon");
+	IS("/power@d0100000", "phandle", FDTW_PHANDLE_POWER);
 	is_str("/poweroff", "compatible", "syscon-poweroff");
 	IS("/poweroff", "regmap", FDTW_PHANDLE_POWER);
 	IS("/poweroff", "offset", 0);
 	IS("/poweroff", "value", FW_POWER_OFF);
 	is_str("/reboot", "compatible", "syscon-reboot");
 	IS("/reboot", "value", FW_POWER_RESET);
-	is_str("/pvpanic@d00f1000", "compatible", "qemu,pvpanic-mmio");
+	is_str("/pvpanic@d0101000", "compatible", "qemu,pvpanic-mmio");
 	is_str("/vmgenid@3fff000", "compatible", "microsoft,vmgenid");
 	IS("/vmgenid@3fff000", "reg", 0, 0x3fff000, 0, 0x1000);
 	IS("/vmgenid@3fff000", "interrupts", 20, 3);

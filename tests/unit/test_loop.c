@@ -16,6 +16,7 @@ static void open_loop(void)
 	struct err e = { 0 };
 
 	cr_assert_eq(loop_init(&loop, 8, &e), 0, "%s", e.msg);
+	cr_assert_eq(loop_restrict(&loop, NULL, 0), 0);
 }
 
 static void close_loop(void)
@@ -324,4 +325,62 @@ Test(loop, a_call_may_be_finished_later)
 	pthread_join(t, NULL);
 	cr_assert_eq(seen_by_caller, 42);
 	cr_assert_geq(waited, 20000000);
+}
+
+/* ---- restrictions ---- */
+
+/* A ring of its own, before it is enabled. */
+static void open_disabled(struct loop *l)
+{
+	struct err e = { 0 };
+
+	cr_assert_eq(loop_init(l, 8, &e), 0, "%s", e.msg);
+}
+
+Test(loop_restrict, what_was_queued_before_is_done_afterwards)
+{
+	const uint8_t ops[] = { IORING_OP_READ };
+	struct op op = { 0 };
+	unsigned char byte = 1;
+	auto_fd fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	open_disabled(&loop);
+	cr_assert_eq(loop_read(&loop, &op, fd, &byte, 1, 0, keep_and_stop), 0);
+	cr_assert_eq(loop_restrict(&loop, ops, ARRAY_LEN(ops)), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert(last == 1 && byte == 0);
+	close_loop();
+}
+
+Test(loop_restrict, an_operation_outside_the_list_is_refused)
+{
+	const uint8_t ops[] = { IORING_OP_READ };
+	struct op op = { 0 };
+	auto_fd fd = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+	open_disabled(&loop);
+	cr_assert_eq(loop_restrict(&loop, ops, ARRAY_LEN(ops)), 0);
+	cr_assert_eq(loop_write(&loop, &op, fd, "x", 1, 0, keep_and_stop), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last, -EACCES);
+	close_loop();
+}
+
+Test(loop_restrict, flags_and_later_registrations_are_refused)
+{
+	const uint8_t ops[] = { IORING_OP_READ };
+	struct op op = { 0 };
+	unsigned char byte = 1;
+	auto_fd fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	int files[1] = { fd };
+
+	open_disabled(&loop);
+	cr_assert_eq(loop_restrict(&loop, ops, ARRAY_LEN(ops)), 0);
+	cr_assert_eq(io_uring_register_files(&loop.ring, files, 1), -EACCES);
+	cr_assert_eq(loop_read(&loop, &op, fd, &byte, 1, 0, keep_and_stop), 0);
+	loop.ring.sq.sqes[(loop.ring.sq.sqe_tail - 1) & *loop.ring.sq.kring_mask].flags |=
+		IOSQE_ASYNC;
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last, -EACCES);
+	close_loop();
 }
