@@ -75,7 +75,7 @@ def c_rules(rules, ring):
             if mask:
                 args.append(f"SCMP_CMP64({number}, SCMP_CMP_MASKED_EQ, {mask}, {value})")
             else:
-                args.append(f"SCMP_CMP64({number}, SCMP_CMP_EQ, {value})")
+                args.append(f"SCMP_CMP64({number}, SCMP_CMP_EQ, {value}, 0)")
         print(f'#line 1 "{r.place}"')
         print(f"RULE({r.cls.upper()}, {action}, {r.name}, {len(args)}, "
               f"{', '.join(args) or '{ 0 }'})")
