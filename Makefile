@@ -21,6 +21,7 @@ PKG_GUEST := linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils patc
 	busybox-static
 PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch64-linux-gnu \
 	libc6-dev-arm64-cross shellcheck git
+PKG_LONG  :=
 PKG_BENCH := qemu-system-x86
 
 # ---- configuration -------------------------------------------------------------------------
@@ -51,6 +52,7 @@ obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))
 obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
+PROGRAM_NAMES   := sandbox-vmm sandbox guestctl
 sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c
 sandbox-src     := $(wildcard cli/*.c)
 sandbox-libs    := -ljansson
@@ -99,7 +101,7 @@ $(O)/flags: FORCE
 
 # ---- how: the host's side ------------------------------------------------------------------
 LIBHOST := $(O)/libhost.a
-PROGRAMS := $(foreach p,sandbox-vmm sandbox guestctl,$(if $($(p)-src),$(O)/$(p)))
+PROGRAMS := $(addprefix $(O)/,$(PROGRAM_NAMES))
 AGENT := $(if $(AGENT_SRC),$(O)/agent/agent)
 
 all: $(LIBHOST) $(PROGRAMS) $(AGENT)
@@ -131,7 +133,7 @@ $(O)/$(1): $(patsubst %.c,$(O)/%.o,$($(1)-src)) $(LIBHOST)
 	@echo "  LINK    $$@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $$^ $(LIBS_HOST) $$($(1)-libs) -o $$@
 endef
-$(foreach p,sandbox-vmm sandbox guestctl,$(eval $(call program,$(p))))
+$(foreach p,$(PROGRAM_NAMES),$(eval $(call program,$(p))))
 
 # ---- how: the guest's side -----------------------------------------------------------------
 $(O)/musl/include:
@@ -184,6 +186,11 @@ run: setup
 
 test: setup
 	+$(Q)O=$(O) CACHE=$(CACHE) MAKE=$(MAKE) tests/run.sh
+
+# The same tests, and what takes hours of them.
+test-long: setup
+	@tests/setup.sh $(PKG_LONG)
+	+$(Q)TEST_LONG=1 FUZZ_SECONDS=600 O=$(O) CACHE=$(CACHE) MAKE=$(MAKE) tests/run.sh
 
 setup:
 	@tests/setup.sh $(PKG_BUILD) $(PKG_GUEST) $(PKG_TEST)
@@ -284,6 +291,7 @@ Targets
   all            sandbox, sandbox-vmm and the agent, in build/
   run            install what is missing, build, start a sandbox and run a command in it
   test           install what is missing, build, run every test
+  test-long      every test at full length: hours
   setup          only install what is missing
   unit           unit tests (Criterion; no KVM)
   vm-test        guests booted for real; VMM=path: another sandbox-vmm, T=name: one test
@@ -300,7 +308,7 @@ Variables
   SAN=address,undefined or SAN=thread, CC=clang, WERROR=0, V=1, O=folder
 endef
 FORCE:
-.PHONY: all run test setup unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
+.PHONY: all run test test-long setup unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
 	install uninstall menuconfig savedefconfig clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -13,6 +13,9 @@
 # A step that fails without a failed test counts as one, as does one that tests nothing. Where
 # there is a KVM, nothing may be skipped. The last line is `N passed, N failed`, with
 # `, N skipped` only where there is no KVM.
+#
+# TEST_LONG=1 (`make test-long`) is in the environment of every test, which may then do more
+# than fits into half an hour; limits are six times as long.
 set -u
 cd "$(dirname "$0")/.." || exit
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
@@ -53,6 +56,7 @@ step() {
 	shift 3
 	log=$logs/${name//[^a-z0-9]/-}.log
 	printf '%-28s' "$name"
+	limit=$((limit * (${TEST_LONG:-0} ? 6 : 1)))
 	timeout -k 15 "$limit" "$@" >"$log" 2>&1 </dev/null
 	rc=$?
 	case $how in
@@ -132,22 +136,27 @@ vm() {
 
 install() { step "install" 300 lines tests/install.sh "$O"; }
 
-e2e() {
+# Every executable test of a folder.
+scripts() {
 	local t
-	for t in tests/e2e/test_*; do
-		[ -x "$t" ] || continue
-		step "e2e: ${t#tests/e2e/test_}" 1200 lines env "O=$O" "SANDBOX=$O/sandbox" "$t"
+	for t in tests/"$1"/test_*; do
+		if [ -d "$t" ] || [ ! -x "$t" ]; then continue; fi
+		step "$1: ${t#tests/"$1"/test_}" 1200 lines env "O=$O" "SANDBOX=$O/sandbox" "$t"
 	done
 }
+
+jail() { scripts jail; }
+fs() { scripts fs; }
+e2e() { scripts e2e; }
 }
 
 # ---- run -----------------------------------------------------------------------------------
 export O
 steps=("$@")
-[ $# != 0 ] || steps=(build lint unit clang arm64 asan tsan fuzz install vm e2e)
+[ $# != 0 ] || steps=(build lint unit clang arm64 asan tsan fuzz install fs jail vm e2e)
 for s in "${steps[@]}"; do
 	case $s in
-	build|lint|unit|clang|arm64|asan|tsan|fuzz|install|vm|e2e) "$s" ;;
+	build|lint|unit|clang|arm64|asan|tsan|fuzz|install|fs|jail|vm|e2e) "$s" ;;
 	*) echo "run.sh: no step '$s'" >&2; exit 2 ;;
 	esac
 done
