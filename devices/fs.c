@@ -67,7 +67,7 @@ struct fs {
 
 static unsigned char *slot_at(const struct fs *f, const struct fs_slot *s)
 {
-	return f->window + (size_t)(s - f->slot) * FS_SLOT_BYTES;
+	return f->window ? f->window + (size_t)(s - f->slot) * FS_SLOT_BYTES : NULL;
 }
 
 /* ---- to the guest ---- */

@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "devices/registry.h"
 
-extern const struct virtio_ops balloon_ops, console_ops, fs_ops, rng_ops, vsock_ops;
+extern const struct virtio_ops balloon_ops, blk_ops, console_ops, fs_ops, rng_ops, vsock_ops;
 
 const struct virtio_ops *const virtio_registry[] = {
+#ifdef CONFIG_VIRTIO_BLK
+	&blk_ops,
+#endif
 #ifdef CONFIG_VIRTIO_CONSOLE
 	&console_ops,
 #endif

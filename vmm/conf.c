@@ -153,6 +153,16 @@ static int parse_boot_timeout(struct parse *p, const char *s, struct err *e)
 }
 
 /* FD,FD: inherited, and none of the standard ones. */
+static int parse_root(struct parse *p, const char *s, struct err *e)
+{
+	return conf_disk_parse(&p->c->root, s, e);
+}
+
+static int parse_disk(struct parse *p, const char *s, struct err *e)
+{
+	return conf_disk_parse(&p->c->disk, s, e);
+}
+
 static int parse_fs(struct parse *p, const char *s, struct err *e)
 {
 	char first[16], rest[2];
@@ -191,6 +201,9 @@ static const struct option {
 	{ "cpus", "N", "virtual CPUs, 1 to 32 (default 1)", parse_cpus },
 	{ "vsock", "PATH", "socket device; listen on PATH, connect to PATH_PORT", parse_vsock },
 	{ "cid", "N", "the guest's context id (default 3)", parse_cid },
+	{ "root", "FILE[,...]", "first disk: a file, a block device or fd:N; then any of ro,\n"
+	  "\t\t       direct, bps=N, iops=N (per second), id=TEXT", parse_root },
+	{ "disk", "FILE[,...]", "second disk, in the same way", parse_disk },
 	{ "fs", "FD,FD", "window and socket of the server of shared folders", parse_fs },
 	{ "console", NULL, "copy the guest's console to stderr", parse_console },
 	{ "status-fd", "FD", "write life-cycle lines to FD", parse_status_fd },
@@ -271,6 +284,8 @@ static void fill_slots(struct parse *p)
 	*s++ = (struct conf_dev){ .dev = "rng" };
 	*s++ = (struct conf_dev){ .dev = "console" };
 	*s++ = (struct conf_dev){ .dev = "balloon" };
+	*s++ = conf_disk_slot(&p->c->root, "root");
+	*s++ = conf_disk_slot(&p->c->disk, "disk");
 	*s++ = (struct conf_dev){ .dev = "fs", .fs_window = p->fs_window,
 				  .fs_socket = p->fs_socket };
 }
@@ -313,7 +328,8 @@ unsigned conf_fds(const struct conf *c, int fd[CONF_FDS_MAX])
 	fd[n++] = c->control_fd;
 	fd[n++] = c->parent_fd;
 	for (unsigned i = 0; i < CONF_SLOTS_MAX && c->slot[i].dev; i++) {
-		BUG_ON(n + 2 > CONF_FDS_MAX);
+		BUG_ON(n + 3 > CONF_FDS_MAX);
+		fd[n++] = c->slot[i].fd;
 		fd[n++] = c->slot[i].fs_window;
 		fd[n++] = c->slot[i].fs_socket;
 	}

@@ -21,6 +21,21 @@ struct conf_dev {
 	const char *path;		/* vsock: Unix socket to listen on */
 	uint64_t cid;			/* vsock: the guest's context id, 3 or more */
 	int fs_window, fs_socket;	/* fs: memfd and socket of its server; 0: there is none */
+	/* blk: @path or @fd back it; without either it has no sectors. */
+	int fd;				/* 3 or more; the device's from its open() on */
+	bool ro, direct;		/* direct: O_DIRECT */
+	uint64_t bps, iops;		/* bytes and requests per second; 0: no limit */
+	const char *id;			/* what it tells the guest, 20 bytes of it at most */
+};
+
+/* What backs one of the two disks. Without a path or a descriptor: nothing. */
+struct conf_disk {
+	const char *path;		/* in @text, or NULL */
+	int fd;				/* or 0 */
+	bool ro, direct;
+	uint64_t bps, iops;
+	char id[21];			/* "": the slot's name */
+	char text[4096];		/* as it was written */
 };
 
 struct conf {
@@ -35,6 +50,7 @@ struct conf {
 	int control_fd;			/* requests (control.h); -1: none */
 	int parent_fd;			/* end when this pidfd does; -1: none */
 	uint64_t boot_timeout_ns;	/* without a ready guest by then: "hang"; 0: never */
+	struct conf_disk root, disk;	/* the two slots of "blk", in this order */
 	struct conf_dev slot[CONF_SLOTS_MAX];
 };
 
@@ -47,4 +63,9 @@ int conf_parse(struct conf *c, int argc, char **argv, struct err *e) must_check;
 /* The descriptors that @c names, into @fd, which has room for CONF_FDS_MAX; returns how many. */
 #define CONF_FDS_MAX	64u
 unsigned conf_fds(const struct conf *c, int fd[CONF_FDS_MAX]) must_check;
+
+/* One disk from its words on the command line (conf_disk.c). 0 or -errno with a sentence. */
+int conf_disk_parse(struct conf_disk *d, const char *s, struct err *e) must_check;
+/* Its slot; strings are @d's and @name. */
+struct conf_dev conf_disk_slot(const struct conf_disk *d, const char *name);
 #endif

@@ -16,8 +16,20 @@ struct saved {
 	uint64_t acked, drv_features;
 	uint32_t isr, generation, dev_features_sel, drv_features_sel, queue_sel, nqueues;
 	uint8_t failed, pad[7];
+	uint64_t config;		/* hash of the configuration space that the guest saw */
 	struct saved_queue q[VIRTIO_QUEUES_MAX];
 };
+
+/* FNV-1a; not against anybody, just to see a change. */
+static uint64_t config_hash(const struct virtio_dev *d)
+{
+	const uint8_t *p = (const uint8_t *)d + d->ops->cfg_off;
+	uint64_t hash = 0xcbf29ce484222325u;
+
+	for (size_t i = 0; i < d->ops->cfg_len; i++)
+		hash = (hash ^ p[i]) * 0x100000001b3u;
+	return hash;
+}
 
 static bool in_flight(const struct virtq *q)
 {
@@ -44,6 +56,7 @@ int virtio_state_save(const struct virtio_mmio *m, uint32_t index, struct blob *
 	s.queue_sel = m->queue_sel;
 	s.nqueues = d->ops->nqueues;
 	s.failed = d->failed;
+	s.config = config_hash(d);
 	if (d->stopping)
 		return err_say(e, -EBUSY, "%s is being reset", d->ops->name);
 	for (unsigned i = 0; i < d->ops->nqueues; i++) {
@@ -117,6 +130,8 @@ int virtio_state_load(struct virtio_mmio *m, uint32_t index, const struct blob *
 	d->status = s.status;
 	if (!virtio_live(d))
 		return 0;
+	if (s.config != config_hash(d))	/* another disk than before */
+		virtio_cfg_changed(d);
 	if (d->ops->restored)
 		d->ops->restored(d);
 	if (d->ops->start)

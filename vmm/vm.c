@@ -20,6 +20,8 @@
 #include "vmm/vm.h"
 
 #define LOOP_ENTRIES	256
+#define DRAIN_STEP_NS	200000u		/* between two looks at the devices before a save */
+#define DRAIN_MAX_NS	30000000000ull	/* then a device is stuck, and the save fails */
 #define PANIC_GRACE_NS	3000000000ull	/* for the rest of the panic message */
 
 const char *vm_end_name(enum vm_end end)
@@ -44,6 +46,7 @@ static void maybe_drain(struct vm *vm)
 		virtio_mmio_stop(&vm->slot[i]);
 	loop_cancel(&vm->boot_timer);
 	loop_cancel(&vm->panic_timer);
+	loop_cancel(&vm->drain_timer);
 	loop_cancel(&vm->parent_poll);
 	loop_cancel(&vm->signal_poll);
 	control_stop(&vm->control);
@@ -111,6 +114,36 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+static void maybe_save(struct vm *vm);
+
+static void on_drain_timer(struct op *op, int res)
+{
+	(void)res;
+	maybe_save(container_of(op, struct vm, drain_timer));
+}
+
+/* The devices take nothing more, and what they had taken is done. */
+static bool all_idle(struct vm *vm)
+{
+	bool idle = true;
+
+	for (unsigned i = 0; i < vm->nslots; i++) {
+		struct virtio_dev *d = vm->slot[i].dev;
+
+		if (!d->held)
+			virtio_hold(d);
+		idle &= virtio_idle(d);
+	}
+	return idle;
+}
+
+static void release_devices(struct vm *vm)
+{
+	for (unsigned i = 0; i < vm->nslots; i++)
+		if (vm->slot[i].dev->held)
+			virtio_release(vm->slot[i].dev);
+}
+
 /* Once all vCPUs are paused, or the machine has come to its end meanwhile. */
 static void maybe_save(struct vm *vm)
 {
@@ -121,6 +154,10 @@ static void maybe_save(struct vm *vm)
 
 	if (!s->wanted || (s->paused < vm->live && vm->end == VM_RUNNING))
 		return;
+	if (vm->end == VM_RUNNING && !all_idle(vm) && now_ns() - s->began < DRAIN_MAX_NS &&
+	    (vm->drain_timer.busy ||
+	     !loop_timer(&vm->loop, &vm->drain_timer, DRAIN_STEP_NS, on_drain_timer)))
+		return;
 	if (vm->end == VM_RUNNING)
 		rc = snapshot_save(vm, s->state_fd, s->memory_fd, &e);
 	else
@@ -129,6 +166,7 @@ static void maybe_save(struct vm *vm)
 	close(s->state_fd);
 	close(s->memory_fd);
 	*s = (struct vm_save){ 0 };
+	release_devices(vm);
 	for (unsigned i = 0; vm->end == VM_RUNNING && i < vm->ncpus; i++)
 		vcpu_resume(&vm->vcpu[i]);
 	control_answer(&vm->control, rc, rc ? e.msg : took);

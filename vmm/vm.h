@@ -45,7 +45,7 @@ struct vm {
 	char why[256];
 	bool panicked;
 	int signalfd;
-	struct op boot_timer, panic_timer, parent_poll, signal_poll;
+	struct op boot_timer, drain_timer, panic_timer, parent_poll, signal_poll;
 	struct loop_call ended[CONF_CPUS_MAX], paused[CONF_CPUS_MAX], power;
 	struct control control;
 	struct vm_save {

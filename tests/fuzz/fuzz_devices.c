@@ -15,6 +15,7 @@
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include "devices/registry.h"
 #include "vmm/virtio_mmio.h"
 
@@ -203,9 +204,20 @@ static void step(unsigned op)
 	}
 }
 
+/* A disk of 64 KiB, at times with limits, or read-only. */
+static struct conf_dev disk(unsigned pick)
+{
+	struct conf_dev c = { .fd = memfd_create("disk", MFD_CLOEXEC), .id = "disk" };
+
+	BUG_ON(c.fd < 0 || ftruncate(c.fd, 0x10000));
+	c.ro = pick & 0x80;
+	c.iops = pick & 0x40 ? 20000 : 0;
+	return c;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
 {
-	const struct conf_dev c = { .path = path, .cid = 3 };
+	struct conf_dev c = { .path = path, .cid = 3 };
 	unsigned char *high;
 	unsigned count = 0;
 	struct gmem mem;
@@ -221,6 +233,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
 	high = calloc(1, HIGH);
 	mem = (struct gmem){ .n = 2, .fd = -1,
 			     .r = { { 0, RAM, ram }, { 0ull - HIGH, HIGH, high } } };
+	if (!strcmp(virtio_registry[in[0] % count]->name, "blk"))
+		c = disk(in[0]);
 	dev = virtio_new(virtio_registry[in[0] % count], &mem, &loop, &c, &e);
 	BUG_ON(!dev || virtio_mmio_init(&mmio, dev, &loop, &e));
 	while (at < end)

@@ -34,17 +34,52 @@ Test(conf, defaults_and_fixed_slot_order)
 	cr_assert_str_eq(conf.slot[1].dev, "rng");
 	cr_assert_str_eq(conf.slot[2].dev, "console");
 	cr_assert_str_eq(conf.slot[3].dev, "balloon");
-	cr_assert_str_eq(conf.slot[4].dev, "fs");
-	cr_assert_eq(conf.slot[4].fs_socket, 0);
-	cr_assert_null(conf.slot[5].dev);
+	cr_assert_str_eq(conf.slot[4].dev, "blk");
+	cr_assert_str_eq(conf.slot[4].id, "root");
+	cr_assert(!conf.slot[4].path && !conf.slot[4].fd);
+	cr_assert_str_eq(conf.slot[5].dev, "blk");
+	cr_assert_str_eq(conf.slot[5].id, "disk");
+	cr_assert_str_eq(conf.slot[6].dev, "fs");
+	cr_assert_eq(conf.slot[6].fs_socket, 0);
+	cr_assert_null(conf.slot[7].dev);
+}
+
+Test(conf, disks)
+{
+	static const struct { const char *word, *say; } bad[] = {
+		{ "", "the file's name is missing" }, { ",ro", "the file's name is missing" },
+		{ "fd:2", "descriptor 2 is no disk" }, { "fd:x", "'x' is not a whole number" },
+		{ "f,wr", "'wr' is none of ro, direct" },
+		{ "f,bps=0", "'0' is not a whole number" },
+		{ "f,iops=-1", "'-1' is not a whole number" },
+		{ "f,id=123456789012345678901", "none of ro, direct" }, { "f,id=", "none of ro" },
+	};
+	int rc = parse(ARGS(W("--kernel=k"), W("--root=/a/b,ro,id=12345678901234567890"),
+			    W("--disk"), W("fd:7,direct,bps=1000000,iops=50")));
+
+	cr_assert_eq(rc, 0, "%s", err.msg);
+	cr_assert_str_eq(conf.slot[3].path, "/a/b");
+	cr_assert_str_eq(conf.slot[3].id, "12345678901234567890");
+	cr_assert(conf.slot[3].ro && !conf.slot[3].direct && !conf.slot[3].fd);
+	cr_assert(!conf.slot[4].path && conf.slot[4].fd == 7);
+	cr_assert(!conf.slot[4].ro && conf.slot[4].direct);
+	cr_assert(conf.slot[4].bps == 1000000 && conf.slot[4].iops == 50);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		char word[64];
+
+		snprintf(word, sizeof(word), "--root=%s", bad[i].word);
+		rc = parse(ARGS(W("--kernel=k"), word));
+		cr_expect_eq(rc, -EINVAL, "%s", word);
+		cr_expect(strstr(err.msg, bad[i].say), "%s: %s", word, err.msg);
+	}
 }
 
 Test(conf, fs_is_backed_by_two_descriptors)
 {
 	cr_assert_eq(parse(ARGS(W("--kernel=k"), W("--fs"), W("7,8"))), 0, "%s", err.msg);
-	cr_assert_str_eq(conf.slot[3].dev, "fs");
-	cr_assert_eq(conf.slot[3].fs_window, 7);
-	cr_assert_eq(conf.slot[3].fs_socket, 8);
+	cr_assert_str_eq(conf.slot[5].dev, "fs");
+	cr_assert_eq(conf.slot[5].fs_window, 7);
+	cr_assert_eq(conf.slot[5].fs_socket, 8);
 }
 
 Test(conf, sizes)

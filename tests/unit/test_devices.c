@@ -4,6 +4,7 @@
  * hostile driver can do to it and to its neighbour on the same loop.
  */
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include "devices/registry.h"
 #include "tests/unit/rig.h"
 
@@ -24,11 +25,17 @@ static void tear_down(void)
 
 TestSuite(devices, .init = set_up, .fini = tear_down, .timeout = 60);
 
-static const struct conf_dev *conf(void)
+/* What backs the device @i; a file is the device's own from then on. */
+static const struct conf_dev *conf(unsigned i)
 {
 	static struct conf_dev c;
 
-	c = (struct conf_dev){ .path = path, .cid = 3 };
+	if (!strcmp(virtio_registry[i]->name, "blk")) {
+		c = (struct conf_dev){ .fd = memfd_create("disk", MFD_CLOEXEC) };
+		cr_assert_eq(ftruncate(c.fd, 1 << 20), 0);
+	} else {
+		c = (struct conf_dev){ .path = path, .cid = 3 };
+	}
 	return &c;
 }
 
@@ -50,7 +57,7 @@ Test(devices, each_starts_resets_and_starts_again)
 	for (unsigned i = 0; virtio_registry[i]; i++) {
 		struct rig r;
 
-		rig_open(&r, virtio_registry[i], conf());
+		rig_open(&r, virtio_registry[i], conf(i));
 		for (unsigned k = 0; k < 3; k++) {
 			rig_start(&r, virtio_features(r.d));
 			rig_run(&r);
@@ -163,7 +170,7 @@ Test(devices, a_hostile_driver_of_one_leaves_its_neighbour_working)
 		seed = 88172645463325252u + i;
 		rig_open(&n, virtio_ops_find("rng"), NULL);
 		rig_start(&n, 0);
-		rig_open_beside(&r, virtio_registry[i], conf(), &n);
+		rig_open_beside(&r, virtio_registry[i], conf(i), &n);
 		for (unsigned step = 0; step < 4000; step++) {
 			hostile_step(&r);
 			if (step % 8 == 0)

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/un.h>
 #include <time.h>
 #include "vmm/loop.h"
@@ -383,4 +384,61 @@ Test(loop_restrict, flags_and_later_registrations_are_refused)
 	cr_assert_eq(loop_run(&loop), 0);
 	cr_assert_eq(last, -EACCES);
 	close_loop();
+}
+
+struct late_count { struct loop_late late; unsigned calls; };
+
+static void count_late(struct loop_late *late)
+{
+	container_of(late, struct late_count, late)->calls++;
+}
+
+static struct late_count at_end = { .late = { .fn = count_late } };
+
+static void ask_late(struct op *op, int res)
+{
+	(void)res;
+	loop_late(op->loop, &at_end.late);
+	cr_assert_eq(at_end.calls, 0);
+}
+
+Test(loop, what_is_put_off_is_done_once_when_the_round_ends)
+{
+	struct op op[3] = { 0 };
+	char c[3];
+	auto_fd fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+
+	for (unsigned i = 0; i < 3; i++)
+		cr_assert_eq(loop_read(&loop, &op[i], fd, &c[i], 1, 0, ask_late), 0);
+	cr_assert_geq(loop_once(&loop), 0);
+	cr_assert_eq(loop.busy, 0);
+	cr_assert_eq(at_end.calls, 1);
+	loop_late(&loop, &at_end.late);
+	loop.stop = true;
+	loop_post(&loop, &(struct loop_call){ .fn = loop_call_done });
+	cr_assert_geq(loop_once(&loop), 0);
+	cr_assert_eq(at_end.calls, 2);
+}
+
+Test(loop, files_are_written_flushed_and_punched)
+{
+	char text[8192], back[8192];
+	struct iovec v[2] = { { text, 4096 }, { text + 4096, 4096 } };
+	struct op op = { 0 };
+	auto_fd fd = memfd_create("file", MFD_CLOEXEC);
+
+	memset(text, 'a', sizeof(text));
+	cr_assert_eq(loop_writev(&loop, &op, fd, v, 2, 0, RWF_DSYNC, keep_and_stop), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert_eq(last, 8192);
+	cr_assert_eq(loop_fdatasync(&loop, &op, fd, keep_and_stop), 0);
+	cr_assert_geq(loop_once(&loop), 0);
+	cr_assert_eq(last, 0);
+	cr_assert_eq(loop_fallocate(&loop, &op, fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				    4096, 4096, keep_and_stop), 0);
+	while (op.busy)
+		cr_assert_geq(loop_once(&loop), 0);
+	cr_assert_eq(last, 0);
+	cr_assert_eq(pread(fd, back, sizeof(back), 0), 8192);
+	cr_assert(back[4095] == 'a' && !back[4096] && !back[8191]);
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <sys/mman.h>
 #include "devices/registry.h"
 #include "tests/unit/rig.h"
 #include "vmm/virtio_state.h"
@@ -9,7 +10,7 @@
 #define OFF_STATUS	4u
 #define OFF_ACKED	8u
 #define OFF_NQUEUES	44u
-#define OFF_QUEUE	56u
+#define OFF_QUEUE	64u
 #define OFF_Q_USED	(OFF_QUEUE + 16u)
 #define OFF_Q_SIZE	(OFF_QUEUE + 24u)
 
@@ -149,6 +150,34 @@ Test(virtio_state, each_lie_is_refused_with_its_reason)
 		memcpy(blob.p + 24 + 16 + lies[i].off, &lies[i].value, lies[i].len);
 		cr_assert_eq(loaded(&b, &a, &blob, &e), -EBADMSG, "lie %zu", i);
 		cr_assert(strstr(e.msg, lies[i].why), "lie %zu: %s", i, e.msg);
+		rig_close(&a);
+		rig_close(&b);
+		blob_free(&blob);
+	}
+}
+
+/* A disk with other contents of its configuration space: the driver is told, and else not. */
+Test(virtio_state, a_changed_configuration_space_interrupts)
+{
+	for (unsigned sectors = 8; sectors <= 16; sectors += 8) {
+		struct conf_dev c = { .fd = memfd_create("disk", MFD_CLOEXEC) };
+		struct rig a, b;
+		struct blob blob;
+		struct err e = { 0 };
+
+		cr_assert_eq(ftruncate(c.fd, 8 * 512), 0);
+		rig_open(&a, virtio_ops_find("blk"), &c);
+		rig_start(&a, 0);
+		blob_init(&blob);
+		cr_assert_eq(virtio_state_save(&a.m, 0, &blob, &e), 0, "%s", e.msg);
+		cr_assert_eq(blob_seal(&blob), 0);
+		c.fd = memfd_create("disk", MFD_CLOEXEC);
+		cr_assert_eq(ftruncate(c.fd, (off_t)sectors * 512), 0);
+		rig_open(&b, virtio_ops_find("blk"), &c);
+		memcpy(b.ram, a.ram, RIG_RAM);
+		cr_assert_eq(virtio_state_load(&b.m, 0, &blob, &e), 0, "%s", e.msg);
+		cr_expect_eq(rig_irq(&b, NULL), sectors == 8 ? 0 : VIRTIO_MMIO_INT_CONFIG);
+		cr_expect_eq(rig_get(&b, VIRTIO_MMIO_CONFIG), sectors);
 		rig_close(&a);
 		rig_close(&b);
 		blob_free(&blob);
