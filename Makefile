@@ -50,11 +50,13 @@ obj-$(CONFIG_VIRTIO_FS) += devices/fs.o
 obj-$(CONFIG_VIRTIO_RNG) += devices/rng.o
 obj-$(CONFIG_VIRTIO_VSOCK) += $(addprefix devices/,vsock.o vsock_conn.o vsock_flow.o vsock_host.o)
 obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))
+obj-y += $(patsubst %.c,%.o,$(filter-out devices/fs/main.c,$(wildcard devices/fs/*.c)))
 obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
-PROGRAM_NAMES   := sandbox-vmm sandbox guestctl
+PROGRAM_NAMES   := sandbox-vmm sandbox-fsd sandbox guestctl
 sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c
+sandbox-fsd-src := devices/fs/main.c
 sandbox-src     := $(wildcard cli/*.c)
 sandbox-libs    := -ljansson
 guestctl-src    := tests/vm/guestctl.c
@@ -259,7 +261,7 @@ DEST    = $(DESTDIR)$(PREFIX)
 MANUALS = $(wildcard docs/*.[1-8])
 install: all guest
 	install -D -t $(DEST)/bin $(O)/sandbox
-	install -D -t $(DEST)/libexec/sandbox $(O)/sandbox-vmm
+	install -D -t $(DEST)/libexec/sandbox $(O)/sandbox-vmm $(O)/sandbox-fsd
 	install -D -m 644 -t $(DEST)/share/sandbox $(GUEST_KERNEL) $(GUEST_INITRD)
 	for m in $(MANUALS); do install -D -m 644 -t $(DEST)/share/man/man$${m##*.} $$m; done
 	mkdir -p $(DEST)/share/bash-completion/completions $(DEST)/share/zsh/site-functions
