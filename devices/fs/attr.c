@@ -2,7 +2,7 @@
 /*
  * attr.c - what a file is like: getattr, statx, setattr, statfs, access, readlink.
  *
- * #syscalls fchmod fchmodat2 ftruncate utimensat fstatfs readlinkat statx
+ * #syscalls:fs fchmod fchmodat2 ftruncate utimensat fstatfs readlinkat statx
  */
 #include <fcntl.h>
 #include <limits.h>

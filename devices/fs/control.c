@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * #syscalls recvmsg sendto close
+ * #syscalls:fs recvmsg sendto close
  */
 #include <sys/socket.h>
 #include "devices/fs/control.h"

@@ -5,8 +5,8 @@
  * What is copied is made in UPPER_WIP, complete with its attributes, and then renamed to
  * its place, so that the upper tree never holds half a file. The lower layer is only read.
  *
- * #syscalls openat2 mkdirat mknodat symlinkat readlinkat copy_file_range pread64 pwrite64 lseek
- * #syscalls ftruncate utimensat unlinkat renameat2 getdents64
+ * #syscalls:fs openat2 mkdirat mknodat symlinkat readlinkat copy_file_range pread64 pwrite64 lseek
+ * #syscalls:fs ftruncate utimensat unlinkat renameat2 getdents64
  */
 #include <dirent.h>
 #include <fcntl.h>

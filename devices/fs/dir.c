@@ -6,7 +6,7 @@
  * while entries come and go. One that is merged from two is listed whole when reading
  * begins, and positions count that list's entries. Lists take at most FS_LISTS_MAX together.
  *
- * #syscalls getdents64 lseek dup3 fsync
+ * #syscalls:fs getdents64 lseek dup3 fsync
  */
 #include <dirent.h>
 #include <fcntl.h>

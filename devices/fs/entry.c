@@ -2,7 +2,7 @@
 /*
  * entry.c - lookup and forget; making and removing names.
  *
- * #syscalls mknodat mkdirat symlinkat linkat
+ * #syscalls:fs mknodat mkdirat symlinkat linkat
  */
 #include <fcntl.h>
 #include <limits.h>

@@ -11,7 +11,7 @@
  * when a guest gives a lock back, and every RETRY_NS, as the host's programs may hold it.
  * At most FS_LOCK_WAITS wait. An interrupt that comes before its request is remembered.
  *
- * #syscalls fcntl flock
+ * #syscalls:fs fcntl flock
  */
 #include <fcntl.h>
 #include <sys/file.h>

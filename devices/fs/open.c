@@ -6,7 +6,7 @@
  * guest's kernel's affair and comes with each write; O_DIRECT's alignment would be wrong
  * here; O_CREAT and the like come as requests of their own.
  *
- * #syscalls fchmod ftruncate
+ * #syscalls:fs fchmod ftruncate
  */
 #include <fcntl.h>
 #include "devices/fs/attr.h"

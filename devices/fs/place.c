@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * #syscalls openat2 statx close
+ * #syscalls:fs openat2 statx close
  */
 #include <fcntl.h>
 #include <linux/openat2.h>

@@ -6,7 +6,7 @@
  * requests that are at work in it have ended. What the guest still references of it stays
  * in the table, without anything behind it, until the guest forgets it.
  *
- * #syscalls mkdirat openat2 fsetxattr fremovexattr close
+ * #syscalls:fs mkdirat openat2 fsetxattr fremovexattr close
  */
 #include <fcntl.h>
 #include <sys/xattr.h>

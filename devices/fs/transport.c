@@ -6,7 +6,7 @@
  * byte once; file data stays where it is, and replies are built in the slot, which nothing
  * is read back from.
  *
- * #syscalls recvfrom sendto mmap munmap fstat fcntl shutdown eventfd2 write
+ * #syscalls:fs recvfrom sendto mmap munmap fstat fcntl shutdown eventfd2 write
  */
 #include <fcntl.h>
 #include <sys/eventfd.h>
@@ -89,7 +89,6 @@ static int next(struct pool *pool, void *own)
 	if (atomic_exchange(&t->busy[k.slot], true))
 		return fault(t, "a slot that is in use");
 	atomic_fetch_add(&t->in_flight, 1);
-	pool_busy(pool);
 	return serve_slot(t, &k, own);
 }
 
@@ -193,7 +192,6 @@ static int dev_next(struct pool *pool, void *own)
 	} while (n < 0 && (errno == EINTR || errno == ENOENT || errno == EAGAIN));
 	if (n < (ssize_t)sizeof(h))
 		return -ENODEV;
-	pool_busy(pool);
 	memcpy(&h, o->in, sizeof(h));
 	c.head_len = fs_head_len(&h);
 	if (c.head_len > (size_t)n)

@@ -27,6 +27,11 @@
 #define KVM_GET_XSAVE2 _IOR(KVMIO, 0xcf, struct kvm_xsave)
 #endif
 
+/* Newer than Debian 12's headers. */
+#ifndef __NR_fchmodat2
+#define __NR_fchmodat2 452
+#endif
+
 /* The rules' types are those of the kernel's arguments. */
 struct rule {
 	enum jail_class c;
