@@ -159,6 +159,14 @@ int places_vmm(struct place *p, struct err *e)
 		       "../libexec/sandbox; build it with 'make', or install again");
 }
 
+int places_fsd(struct place *p, struct err *e)
+{
+	if (!find(p, "sandbox-fsd", "libexec/sandbox/sandbox-fsd", X_OK, e))
+		return 0;
+	return err_say(e, -ENOENT, "the file server sandbox-fsd is neither beside this program nor "
+		       "in ../libexec/sandbox; build it with 'make', or install again");
+}
+
 int places_kernel(struct place *p, struct err *e)
 {
 	/* Not the bzImage: where guest kernels are emulated, unpacking it takes long. */

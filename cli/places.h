@@ -26,11 +26,13 @@ int places_config(struct place *p, struct err *e) must_check;
 int places_cache(struct place *p, struct err *e) must_check;
 
 /*
- * The monitor ($SANDBOX_VMM, else beside this program, else in libexec), the
- * guest's kernel and its initial RAM file system (in guest/ beside this program,
- * else in share). -ENOENT with a sentence that says how to get it.
+ * The monitor ($SANDBOX_VMM, else beside this program, else in libexec), the server of
+ * shared folders (beside this program, else in libexec), the guest's kernel and its initial
+ * RAM file system (in guest/ beside this program, else in share). -ENOENT with a sentence
+ * that says how to get it.
  */
 int places_vmm(struct place *p, struct err *e) must_check;
+int places_fsd(struct place *p, struct err *e) must_check;
 int places_kernel(struct place *p, struct err *e) must_check;
 int places_initrd(struct place *p, struct err *e) must_check;
 #endif

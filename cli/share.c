@@ -138,6 +138,16 @@ static int parse(const char *text, struct share *s, struct err *e)
 	return !rc && *rest ? options(rest + 1, s, e) : rc;
 }
 
+static unsigned free_id(const struct shares *s)
+{
+	uint64_t taken = 0;
+
+	_Static_assert(PROTO_SHARES_MAX == 64, "one bit for each");
+	for (size_t i = 0; i < s->n; i++)
+		taken |= 1ull << s->v[i].id;
+	return (unsigned)__builtin_ctzll(~taken);
+}
+
 static void release(struct share *s)
 {
 	free(s->src);
@@ -160,6 +170,7 @@ int shares_add(struct shares *s, const char *text, struct err *e)
 		release(&one);
 		return rc;
 	}
+	one.id = free_id(s);
 	while (at < s->n && strcmp(s->v[at].dst, one.dst) < 0)
 		at++;
 	memmove(&s->v[at + 1], &s->v[at], (s->n - at) * sizeof(s->v[0]));

@@ -12,6 +12,7 @@ enum share_cache { SHARE_CACHE_AUTO, SHARE_CACHE_NONE, SHARE_CACHE_ALWAYS };
 
 /* Strings are owned. */
 struct share {
+	unsigned id;		/* its number on the server: free when it was added */
 	char *src;		/* on the host: absolute, no symbolic link in it */
 	char *dst;		/* in the guest: absolute, no "." or "..", not "/" */
 	enum share_mode mode;

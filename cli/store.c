@@ -19,11 +19,11 @@
 #include <time.h>
 #include <linux/fs.h>
 #include "cli/opt.h"
+#include "cli/rmtree.h"
 #include "cli/store.h"
 
 #define NEW		".new-"
 #define GONE		".gone-"
-#define TREE_DEPTH	64u
 #define TRIES		32u
 #define LETTERS	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
@@ -75,34 +75,9 @@ static DIR *list(int dir)
 	return d;
 }
 
-static int delete_tree(int dir, const char *name, unsigned depth)
-{
-	DIR *d;
-	int rc = 0;
-
-	if (!unlinkat(dir, name, 0) || errno == ENOENT)
-		return 0;
-	if (errno != EISDIR && errno != EPERM)
-		return -errno;
-	{
-		auto_fd sub = open_dir(dir, name);
-
-		d = sub < 0 || !depth ? NULL : list(sub);
-		if (!d)
-			return depth ? -errno : -ELOOP;
-	}
-	for (const struct dirent *de; !rc && (de = readdir(d));)
-		if (strcmp(de->d_name, ".") && strcmp(de->d_name, ".."))
-			rc = delete_tree(dirfd(d), de->d_name, depth - 1);
-	closedir(d);
-	if (rc)
-		return rc;
-	return unlinkat(dir, name, AT_REMOVEDIR) && errno != ENOENT ? -errno : 0;
-}
-
 int store_delete_tree(int dir, const char *name)
 {
-	return delete_tree(dir, name, TREE_DEPTH);
+	return rmtree(dir, name);
 }
 
 static void random_name(char *out, size_t len, const char *prefix)
