@@ -242,7 +242,8 @@ void fsd_explain(const struct fsd *f, const char *when, struct err *e)
 			*p = '?';
 	if (f->pidfd < 0 && WIFSIGNALED(f->wstatus))
 		err_say(e, -EIO, "the server of shared folders, sandbox-fsd, was killed by signal "
-			"%d (%s) %s", WTERMSIG(f->wstatus), strsignal(WTERMSIG(f->wstatus)), when);
+			"%d (%s) %s", WTERMSIG(f->wstatus), strsignal(WTERMSIG(f->wstatus)),
+			when);
 	else
 		err_say(e, -EIO, "the server of shared folders, sandbox-fsd, ended %s%s%.120s", when,
 			*text ? ": " : "", text);

@@ -6,6 +6,7 @@
  * monitor is another one) is made anew, once.
  */
 #include "cli/launch.h"
+#include "cli/parse.h"
 #include "cli/template.h"
 
 #define BOOT_TIMEOUT_S	900u		/* a boot takes 45 s where guest kernels are emulated */
@@ -29,6 +30,20 @@ static int from_template(struct machine *m, struct monitor_conf *mc, int sigfd, 
 	}
 }
 
+/* Names are the guest's: only with a number files belong to whom the command runs as. */
+static void set_owner(struct monitor_conf *mc, const struct run_conf *c)
+{
+	struct err none;
+	uint64_t uid, gid;
+
+	if (!c->user || parse_number(c->user, 0, UINT32_MAX - 1, &uid, &none))
+		return;
+	if (!c->group || parse_number(c->group, 0, UINT32_MAX - 1, &gid, &none))
+		gid = uid;
+	mc->owner[0] = (uint32_t)uid;
+	mc->owner[1] = (uint32_t)gid;
+}
+
 int launch(struct machine *m, const struct run_conf *c, const char *name, bool keep_sockets,
 	   int sigfd, struct err *e)
 {
@@ -37,7 +52,11 @@ int launch(struct machine *m, const struct run_conf *c, const char *name, bool k
 		.memory = c->memory, .cpus = c->cpus, .boot_timeout_s = BOOT_TIMEOUT_S,
 		.console = c->console, .control = name, .hostname = name,
 		.keep_sockets = keep_sockets,
+		.shares = c->shares.n || c->always_shares ? &c->shares : NULL,
+		.cow_dir = c->cow_dir,
 	};
+
+	set_owner(&mc, c);
 
 	return c->cold ? machine_start(m, &mc, sigfd, e) : from_template(m, &mc, sigfd, e);
 }

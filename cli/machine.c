@@ -134,6 +134,23 @@ static int tell_identity(struct machine *m, const struct monitor_conf *c, struct
 	return 0;
 }
 
+/* With the server of its shared folders, if it may have any. */
+static int start_monitor(struct machine *m, struct monitor_conf *c, struct err *e)
+{
+	int rc;
+
+	if (!c->shares)
+		return monitor_start(&m->mon, c, e);
+	rc = shared_start(&m->shared, c->shares, c->cow_dir, c->owner, c->server, e);
+	if (rc)
+		return rc;
+	rc = monitor_start(&m->mon, c, e);
+	close(c->server[0]);
+	close(c->server[1]);
+	c->server[0] = c->server[1] = 0;
+	return rc;
+}
+
 int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct err *e)
 {
 	uint64_t started = term_now_ns();
@@ -151,7 +168,7 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 		if (listen_fd < 0)
 			return from_client(&ce, e, "listen for the guest");
 	}
-	rc = monitor_start(&m->mon, c, e);
+	rc = start_monitor(m, c, e);
 	if (!rc)
 		rc = wait_for(m, listen_fd, sigfd, c, e);
 	if (!rc && listen_fd >= 0)
@@ -160,6 +177,8 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 		rc = call_agent(m, e);
 	if (!rc && (c->restore || c->hostname))
 		rc = tell_identity(m, c, e);
+	if (!rc && c->shares)
+		rc = shared_mount(c->shares, m->client, e);
 	m->ready = !rc;
 	m->ready_ns = term_now_ns() - started;
 	term_progress_end();
@@ -170,6 +189,10 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 
 bool machine_explain(struct machine *m, const char *when, int timeout_ms, struct err *e)
 {
+	if (m->shared.fsd.pid && fsd_ended(&m->shared.fsd)) {
+		fsd_explain(&m->shared.fsd, when, e);
+		return true;
+	}
 	if (!monitor_ended(&m->mon, timeout_ms))
 		return false;
 	monitor_explain(&m->mon, when, e);
@@ -192,5 +215,6 @@ void machine_stop(struct machine *m)
 	client_close(m->client);
 	m->client = NULL;
 	monitor_stop(&m->mon);
+	shared_stop(&m->shared);
 	rundir_remove(&m->dir);
 }

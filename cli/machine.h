@@ -8,21 +8,24 @@
 #include "agent/client.h"
 #include "cli/monitor.h"
 #include "cli/rundir.h"
+#include "cli/shared.h"
 
 struct machine {
 	struct rundir dir;	/* gone from disk once connected, unless keep_sockets */
 	struct monitor mon;
+	struct shared shared;	/* with c->shares */
 	struct client *client;
 	uint64_t ready_ns;	/* start of the monitor to an agent that answers */
 	bool ready;
 };
 
-#define MACHINE_NONE { .dir = RUNDIR_NONE, .mon = MONITOR_NONE }
+#define MACHINE_NONE { .dir = RUNDIR_NONE, .mon = MONITOR_NONE, .shared = SHARED_NONE }
 
 /*
  * Start the machine, by a boot or from @c->restore, and connect to its agent;
  * @c->vsock is filled in here. A restored guest has been told the time and been
- * given entropy and a machine id of its own before this returns.
+ * given entropy and a machine id of its own, and all of @c->shares are mounted, before
+ * this returns.
  * @sigfd: a signal that arrives meanwhile ends the wait. 0; the signal's number;
  * or -errno with a sentence. In every case machine_stop() comes afterwards.
  */

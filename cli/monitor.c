@@ -25,10 +25,16 @@
 #define CHILD_STATUS_FD	3
 #define CHILD_PARENT_FD	4
 #define CHILD_CONTROL_FD 5
+#define CHILD_WINDOW_FD	6
+#define CHILD_SERVER_FD	7
+#define CHILD_FDS	8	/* the first that no child of ours has */
 #define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
 
-/* Writing end low, as the child's own errors use it: only what a child of fork may call. */
-static void child(char **argv, int null, int log, int status, int parent, int control, pid_t ppid)
+/* What becomes descriptor 0, 1, ... of the child; -1: closed there. */
+struct child_fds { int fd[CHILD_FDS]; };
+
+/* Only what a child of fork may call. No descriptor has a number below CHILD_FDS. */
+static void child(char **argv, const struct child_fds *c, pid_t ppid)
 {
 	static const char msg[] = "end error sandbox-vmm could not be executed\n";
 	struct sigaction dfl = { .sa_handler = SIG_DFL };
@@ -40,11 +46,12 @@ static void child(char **argv, int null, int log, int status, int parent, int co
 	sigaction(SIGPIPE, &dfl, NULL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	if (dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(log, 2) < 0 ||
-	    dup2(status, CHILD_STATUS_FD) < 0 || dup2(parent, CHILD_PARENT_FD) < 0 ||
-	    (control >= 0 && dup2(control, CHILD_CONTROL_FD) < 0))
-		_exit(1);
-	syscall(SYS_close_range, CHILD_PARENT_FD + 1 + (control >= 0), ~0u, 0);
+	for (int i = 0; i < CHILD_FDS; i++)
+		if (c->fd[i] < 0)
+			close(i);
+		else if (dup2(c->fd[i], i) < 0)
+			_exit(1);
+	syscall(SYS_close_range, CHILD_FDS, ~0u, 0);
 	execv(argv[0], argv);
 	if (write(CHILD_STATUS_FD, msg, sizeof(msg) - 1) < 0)
 		_exit(1);
@@ -54,10 +61,10 @@ static void child(char **argv, int null, int log, int status, int parent, int co
 /* A copy with a number that the child's fixed ones cannot meet. */
 static int high(int fd)
 {
-	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CHILD_CONTROL_FD + 1);
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CHILD_FDS);
 }
 
-static int spawn(struct monitor *m, char **argv, int control, struct err *e)
+static int spawn(struct monitor *m, char **argv, int control, const int server[2], struct err *e)
 {
 	int log[2] = { -1, -1 }, status[2] = { -1, -1 };
 	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -72,6 +79,10 @@ static int spawn(struct monitor *m, char **argv, int control, struct err *e)
 	auto_fd high_status = high(status_w);
 	auto_fd high_self = high(self);
 	auto_fd high_null = high(null);
+	auto_fd high_window = server[0] ? high(server[0]) : -1;
+	auto_fd high_server = server[1] ? high(server[1]) : -1;
+	const struct child_fds fds = { { high_null, high_null, high_log, high_status, high_self,
+					 control, high_window, high_server } };
 	pid_t ppid = getpid();
 
 	if (rc || high_log < 0 || high_status < 0 || high_self < 0 || high_null < 0)
@@ -82,7 +93,7 @@ static int spawn(struct monitor *m, char **argv, int control, struct err *e)
 	if (m->pid < 0)
 		return err_set(e, -errno, "start the monitor");
 	if (m->pid == 0)
-		child(argv, high_null, high_log, high_status, high_self, control, ppid);
+		child(argv, &fds, ppid);
 	m->pidfd = (int)syscall(SYS_pidfd_open, m->pid, 0);
 	if (m->pidfd < 0) {
 		rc = -errno;
@@ -97,7 +108,8 @@ static int spawn(struct monitor *m, char **argv, int control, struct err *e)
 
 int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e)
 {
-	char memory[32], cpus[16], boot[16], status[16], parent[16], control[16];
+	char memory[32], cpus[16], boot[16], status[16], parent[16], control[16],
+		server[32];
 	union { const char *c[32]; char *v[32]; } argv = { .c = {
 		c->vmm, "--vsock", c->vsock, "--cid", "3", "--boot-timeout", boot,
 		"--status-fd", status, "--parent-fd", parent, "--console",
@@ -118,6 +130,11 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 		argv.c[n++] = "--control-fd";
 		argv.c[n++] = control;
 	}
+	if (c->server[1]) {
+		snprintf(server, sizeof(server), "%d,%d", CHILD_WINDOW_FD, CHILD_SERVER_FD);
+		argv.c[n++] = "--fs";
+		argv.c[n++] = server;
+	}
 	if (c->restore) {
 		argv.c[n++] = "--restore";
 		argv.c[n++] = c->restore;
@@ -134,7 +151,7 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 
 		if (pair[1] >= 0)
 			close(pair[1]);
-		rc = spawn(m, argv.v, theirs, e);
+		rc = spawn(m, argv.v, theirs, c->server, e);
 	}
 	return rc;
 }

@@ -10,6 +10,7 @@
 #ifndef CLI_MONITOR_H
 #define CLI_MONITOR_H
 #include <sys/types.h>
+#include "cli/share.h"
 #include "vmm/base.h"
 
 #define MONITOR_TAIL_MAX 8192u
@@ -23,7 +24,11 @@ struct monitor_conf {
 	unsigned boot_timeout_s;
 	bool console;			/* copy the guest's console to our stderr */
 	bool control;			/* with a socket for monitor_snapshot() */
+	int server[2];			/* of fsd_start(), or zeroes */
 	/* For machine_start() alone: */
+	const struct shares *shares;	/* NULL: no server for them either */
+	int cow_dir;			/* for their changes; 0: they go with the machine */
+	uint32_t owner[2];		/* whom in the guest this user's files belong to */
 	const char *hostname;		/* of the guest; NULL: the image's own */
 	bool keep_sockets;		/* the runtime folder stays until machine_stop() */
 };

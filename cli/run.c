@@ -34,6 +34,17 @@ static int on_monitor_end(struct client *c, short revents, void *arg)
 	return -ECONNRESET;
 }
 
+/* Without its files a command would go on in a world that is wrong: it ends with the machine. */
+static int on_server_end(struct client *c, short revents, void *arg)
+{
+	struct run *r = arg;
+
+	(void)c;
+	(void)revents;
+	r->gone = true;
+	return -ECONNRESET;
+}
+
 /* The monitor's pipes; at its end a pipe is no longer watched. */
 struct pipes { struct monitor *mon; struct client_watch *log, *status; };
 
@@ -77,6 +88,7 @@ static int start_and_execute(struct run *r)
 	r->x.explain = explain;
 	r->x.arg = r;
 	execution_watch(&r->x, mon->pidfd, on_monitor_end, r);
+	execution_watch(&r->x, r->m.shared.fsd.pidfd, on_server_end, r);
 	pipes.log = execution_watch(&r->x, mon->log_fd, on_pipe, &pipes);
 	pipes.status = execution_watch(&r->x, mon->status_fd, on_pipe, &pipes);
 	return execution_run(&r->x, r->m.client);
@@ -145,6 +157,7 @@ const struct verb verb_run = {
 	.summary = "Run a command in a fresh microVM, then remove it",
 	.example = "  sandbox run -- uname -a\n"
 		   "  tar c src | sandbox run --timeout 5m -m 512M -- sh -c 'tar x && ls src'\n"
-		   "  sandbox run -t -- sh\n",
+		   "  sandbox run -t -- sh\n"
+		   "  sandbox run -v .:cow -- make test\n",
 	.table = run_opts, .command = true, .main = run_main,
 };

@@ -8,6 +8,7 @@
 #include "cli/env.h"
 #include "cli/opt.h"
 #include "cli/places.h"
+#include "cli/share.h"
 
 #define RUN_MEMORY_DEFAULT	(128ull << 20)
 #define RUN_MEMORY_MIN		(48ull << 20)
@@ -21,6 +22,11 @@ struct run_conf {
 	char *user, *group;		/* owned; NULL: the agent's default */
 	const char *kernel, *initrd;	/* as named on the command line */
 	struct place kernel_at, initrd_at, vmm_at;
+	struct shares shares;		/* of -v, checked */
+	bool yes;			/* share guarded folders as well */
+	bool always_shares;		/* with a server of folders even if there is none yet */
+	int cow_dir;			/* changes of cow shares stay in there; 0: they vanish */
+	char workdir_at[PROTO_PATH_MAX];	/* what workdir points to, if not to an argument */
 	uint64_t timeout_ns;		/* 0: none */
 	uint64_t memory;		/* bytes, a multiple of 2 MiB */
 	uint64_t pids;			/* 0: the agent's default */

@@ -22,6 +22,19 @@ static int opt_env_file(void *into, const char *value, struct err *e)
 	return env_add_file(&((struct run_conf *)into)->env_file, value, e);
 }
 
+static int opt_volume(void *into, const char *value, struct err *e)
+{
+	return shares_add(&((struct run_conf *)into)->shares, value, e);
+}
+
+static int opt_yes(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->yes = true;
+	return 0;
+}
+
 static int opt_workdir(void *into, const char *value, struct err *e)
 {
 	if (*value != '/')
@@ -194,7 +207,13 @@ static int opt_rm(void *into, const char *value, struct err *e)
 const struct opt run_opts[] = {
 	{ "env", 'e', "K[=V]", "set a variable; K alone copies the host's value", opt_env, NULL },
 	{ "env-file", 0, "FILE", "a file of such lines", opt_env_file, NULL },
-	{ "workdir", 'w', "DIR", "folder to start in (default /)", opt_workdir, NULL },
+	{ "volume", 'v', "SRC[:DST][:ro|rw|cow]",
+	  "share a folder; cow: changes stay in the sandbox (-v . at the same path)", opt_volume,
+	  NULL },
+	{ "yes", 'y', NULL, "share also what is guarded, such as a home or its .ssh", opt_yes,
+	  NULL },
+	{ "workdir", 'w', "DIR", "folder to start in (default: the current one if shared, else /)",
+	  opt_workdir, NULL },
 	{ "user", 'u', "USER[:GROUP]", "name or number (default root)", opt_user, NULL },
 	{ "interactive", 'i', NULL, "attach stdin even if it is a terminal", opt_interactive,
 	  NULL },
@@ -221,7 +240,6 @@ const struct opt run_opts[] = {
 	{ "name", 0, "N", NULL, NULL, NULL },
 	{ "keep", 0, NULL, NULL, NULL, NULL },
 	{ "detach", 'd', NULL, NULL, NULL, NULL },
-	{ "volume", 'v', "SRC:DST", NULL, NULL, NULL },
 	{ "tmpfs", 0, "PATH", NULL, NULL, NULL },
 	{ "read-only", 0, NULL, NULL, NULL, NULL },
 	{ "disk", 0, "SIZE", NULL, NULL, NULL },
@@ -248,6 +266,7 @@ void run_conf_free(struct run_conf *c)
 {
 	env_free(&c->env);
 	env_free(&c->env_file);
+	shares_free(&c->shares);
 	free(c->user);
 	free(c->group);
 	c->user = c->group = NULL;
@@ -318,6 +337,10 @@ int run_conf_check(struct run_conf *c, struct err *e)
 		c->limit_output = true;
 		c->max_output = RUN_JSON_OUTPUT;
 	}
+	if (!c->yes && shares_guard(&c->shares, e))
+		return err_wrap(e, "-v");
+	if (!c->workdir)
+		c->workdir = shares_workdir(&c->shares, c->workdir_at, sizeof(c->workdir_at));
 	rc = check_files(c, e);
 	return rc ? rc : whole_env(c, e);
 }

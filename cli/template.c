@@ -224,6 +224,7 @@ static int make_in(int root, const char *tmp, const struct monitor_conf *c, cons
 		return err_set(e, -errno, "open the template's folder");
 	boot.control = true;
 	boot.hostname = NULL;
+	boot.shares = NULL;
 	boot.keep_sockets = false;
 	boot.progress = "making a template of the booted guest, once";
 	rc = machine_start(&m, &boot, sigfd, e);
