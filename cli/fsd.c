@@ -232,6 +232,7 @@ bool fsd_ended(struct fsd *f)
 
 void fsd_explain(const struct fsd *f, const char *when, struct err *e)
 {
+	int signo = f->pidfd < 0 && WIFSIGNALED(f->wstatus) ? WTERMSIG(f->wstatus) : 0;
 	char text[200];
 	ssize_t n = f->log_fd < 0 ? 0 : read(f->log_fd, text, sizeof(text) - 1);
 
@@ -240,10 +241,9 @@ void fsd_explain(const struct fsd *f, const char *when, struct err *e)
 	for (char *p = text; *p; p++)
 		if (*p < ' ' || *p > '~')
 			*p = '?';
-	if (f->pidfd < 0 && WIFSIGNALED(f->wstatus))
+	if (signo)
 		err_say(e, -EIO, "the server of shared folders, sandbox-fsd, was killed by signal "
-			"%d (%s) %s", WTERMSIG(f->wstatus), strsignal(WTERMSIG(f->wstatus)),
-			when);
+			"%d (%s) %s", signo, strsignal(signo), when);
 	else
 		err_say(e, -EIO, "the server of shared folders, sandbox-fsd, ended %s%s%.120s", when,
 			*text ? ": " : "", text);
