@@ -109,9 +109,10 @@ int attr_chmod(int fd, int dirfd, const char *name, mode_t mode)
 	return fchmod(f, mode) ? -errno : 0;
 }
 
-static int set_size(struct req *r, const struct fuse_setattr_in *in, const struct place *p)
+static int set_size(struct req *r, const struct fuse_setattr_in *in)
 {
 	struct handle *h = NULL;
+	struct place p;
 	auto_fd fd = -1;
 	int rc;
 
@@ -128,9 +129,11 @@ static int set_size(struct req *r, const struct fuse_setattr_in *in, const struc
 	if (!h)
 		h = handle_any(r->fs, r->node, O_WRONLY);
 	if (!h) {
-		if (!p->dir.n)
-			return -ESTALE;
-		fd = place_open(r->node, p, O_WRONLY);
+		rc = place_by_name(r->fs, r->node, &p);
+		if (rc)
+			return rc;
+		fd = place_open(r->node, &p, O_WRONLY);
+		place_put(r->fs, &p);
 		if (fd < 0)
 			return fd;
 	}
@@ -168,7 +171,7 @@ static int set_all(struct req *r, const struct fuse_setattr_in *in, struct place
 	int rc = 0;
 
 	if (in->valid & FATTR_SIZE)
-		rc = set_size(r, in, p);
+		rc = set_size(r, in);
 	if (!rc && in->valid & (FATTR_UID | FATTR_GID))
 		rc = attr_chown(r->fs, r->share, p->fd, p->dir.fd, p->name, &p->st,
 				in->valid & FATTR_UID ? in->uid : UINT32_MAX,

@@ -295,18 +295,22 @@ int place_by_name(struct fs *fs, struct inode *n, struct place *p)
 
 int place_get(struct fs *fs, struct inode *n, struct place *p)
 {
-	place_init(p);
-	p->h = n->type == S_IFREG ? handle_any(fs, n, -1) : NULL;
-	if (p->h) {
-		int rc;
+	int rc = -ESTALE;
 
-		p->fd = p->h->fd;
-		rc = place_stat_fd(p->fd, &p->st);
-		if (rc)
-			place_put(fs, p);
+	/* A directory's own descriptor is as good, and there may be no handle. */
+	if (n->type != S_IFREG)
+		rc = place_by_name(fs, n, p);
+	if (rc != -ESTALE)
 		return rc;
-	}
-	return place_by_name(fs, n, p);
+	place_init(p);
+	p->h = handle_any(fs, n, -1);
+	if (!p->h)
+		return n->type == S_IFREG ? place_by_name(fs, n, p) : rc;
+	p->fd = p->h->fd;
+	rc = place_stat_fd(p->fd, &p->st);
+	if (rc)
+		place_put(fs, p);
+	return rc;
 }
 
 void place_put(struct fs *fs, struct place *p)
