@@ -55,7 +55,7 @@ obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
 PROGRAM_NAMES   := sandbox-vmm sandbox-fsd sandbox guestctl
-sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c
+sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c vmm/save.c
 sandbox-fsd-src := devices/fs/main.c
 sandbox-src     := $(wildcard cli/*.c)
 sandbox-libs    := -ljansson
@@ -71,8 +71,9 @@ AGENT_CC  := musl-gcc
 AGENT_SRC := $(filter-out agent/client%.c,$(wildcard agent/*.c))
 
 # Static programs that tests put into a guest.
-GUEST_TESTS := $(addprefix $(O)/tests/vm/,avx_state guest_features)
+GUEST_TESTS := $(addprefix $(O)/tests/vm/,avx_state dirty_pages guest_features)
 avx_state-src      := tests/vm/avx_state.c
+dirty_pages-src    := tests/vm/dirty_pages.c
 guest_features-src := $(wildcard tests/vm/guest_features*.c)
 
 BARE_GUESTS := $(addprefix $(O)/tests/vm/bare-,hang reset triple poweroff panic flood say)

@@ -13,6 +13,7 @@
  * one would stop the machine.
  */
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -156,31 +157,25 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 	return rc;
 }
 
-static int send_snapshot(int fd, int state_fd, int memory_fd)
+static int send_snapshot(int fd, const int files[MONITOR_FILES], bool diff)
 {
-	static char word[] = "snapshot";
-	const int fds[2] = { state_fd, memory_fd };
-	union { struct cmsghdr h; char buf[CMSG_SPACE(sizeof(fds))]; } u = {
+	char word[] = "snapshot diff";
+	union { struct cmsghdr h; char buf[CMSG_SPACE(MONITOR_FILES * sizeof(int))]; } u = {
 		.h = { .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
-		       .cmsg_len = CMSG_LEN(sizeof(fds)) } };
-	struct iovec v = { .iov_base = word, .iov_len = sizeof(word) - 1 };
+		       .cmsg_len = CMSG_LEN(MONITOR_FILES * sizeof(int)) } };
+	struct iovec v = { .iov_base = word, .iov_len = diff ? sizeof(word) - 1 : 8 };
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.buf,
 			    .msg_controllen = sizeof(u.buf) };
 
-	memcpy(CMSG_DATA(&u.h), fds, sizeof(fds));
+	memcpy(CMSG_DATA(&u.h), files, MONITOR_FILES * sizeof(int));
 	return sendmsg(fd, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-int monitor_snapshot(struct monitor *m, int state_fd, int memory_fd, int timeout_ms,
-		     struct err *e)
+/* Wait for the answer; the pipes are read meanwhile, because the guest may be printing. */
+static int await(struct monitor *m, int timeout_ms, struct err *e)
 {
 	uint64_t until = term_now_ns() + (uint64_t)timeout_ms * 1000000u;
-	char answer[400];
-	ssize_t n;
-	int rc = send_snapshot(m->control_fd, state_fd, memory_fd);
 
-	if (rc)
-		return err_set(e, rc, "ask the monitor to save the machine");
 	for (;;) {
 		struct pollfd p[] = {
 			{ .fd = m->control_fd, .events = POLLIN },
@@ -197,14 +192,33 @@ int monitor_snapshot(struct monitor *m, int state_fd, int memory_fd, int timeout
 			return err_set(e, -errno, "wait for the machine to be saved");
 		monitor_read(m);
 		if (p[0].revents)
-			break;
+			return 0;
 	}
+}
+
+int monitor_snapshot(struct monitor *m, const int files[MONITOR_FILES], bool diff, int timeout_ms,
+		     struct monitor_saved *out, struct err *e)
+{
+	int rc = send_snapshot(m->control_fd, files, diff);
+	struct monitor_saved s = { 0 };
+	char answer[400], kind[8] = "";
+	ssize_t n;
+
+	if (rc)
+		return err_set(e, rc, "ask the monitor to save the machine");
+	rc = await(m, timeout_ms, e);
+	if (rc)
+		return rc;
 	n = recv(m->control_fd, answer, sizeof(answer) - 1, MSG_DONTWAIT);
 	answer[n > 0 ? n : 0] = '\0';
-	if (n >= 2 && !strncmp(answer, "ok", 2))
-		return 0;
-	return err_say(e, -EIO, "the machine could not be saved: %.200s",
-		       !strncmp(answer, "error ", 6) ? answer + 6 : "the monitor is gone");
+	if (sscanf(answer, "ok pause=%" SCNu64 " total=%" SCNu64 " rounds=%u pages=%" SCNu64
+		   " kind=%7s", &s.pause_ns, &s.total_ns, &s.rounds, &s.pages, kind) != 5)
+		return err_say(e, -EIO, "the machine could not be saved: %.200s",
+			       !strncmp(answer, "error ", 6) ? answer + 6 : "the monitor is gone");
+	s.diff = !strcmp(kind, "diff");
+	if (out)
+		*out = s;
+	return 0;
 }
 
 static void status_line(struct monitor *m)

@@ -62,12 +62,21 @@ void monitor_read(struct monitor *m);
  * end. Waits at most @timeout_ms for that, reading the pipes meanwhile.
  */
 bool monitor_ended(struct monitor *m, int timeout_ms);
+#define MONITOR_FILES 3u	/* of a snapshot: state, memory, sums; see vmm/snapshot.h */
+
+struct monitor_saved {
+	uint64_t pause_ns, total_ns, pages;	/* pages written */
+	unsigned rounds;
+	bool diff;		/* only what differs from what the machine was restored from */
+};
+
 /*
- * Have the machine saved to two files, open for writing and empty; it goes on
- * afterwards. 0, -ETIMEDOUT, or what the monitor said.
+ * Have the machine saved to three files, open for writing and empty; it goes on
+ * meanwhile. @diff: a snapshot of differences will do; out->diff (@out may be NULL)
+ * tells whether it became one. 0, -ETIMEDOUT, or what the monitor said.
  */
-int monitor_snapshot(struct monitor *m, int state_fd, int memory_fd, int timeout_ms,
-		     struct err *e) must_check;
+int monitor_snapshot(struct monitor *m, const int files[MONITOR_FILES], bool diff, int timeout_ms,
+		     struct monitor_saved *out, struct err *e) must_check;
 /* Kill it if it lives, reap it, close everything. Nothing happens to MONITOR_NONE. */
 void monitor_stop(struct monitor *m);
 /* A sentence on how it ended; @when is "before it was ready" or "while ...". */

@@ -14,13 +14,13 @@
 #include <sys/stat.h>
 #include <time.h>
 #include "cli/machine.h"
+#include "cli/snapdir.h"
 #include "cli/template.h"
 #include "cli/term.h"
 
 #define KEY_MAX		2048u
 #define FORMAT		1u		/* of the folder; the state file has its own version */
 #define WARM_MS		120000
-#define SAVE_MS		120000
 #define KEEP		8u		/* templates; the least recently used beyond that go */
 
 struct key { char text[KEY_MAX]; char name[17]; };
@@ -98,26 +98,6 @@ static bool present(int root, const struct key *k)
 	return true;
 }
 
-static void remove_folder(int root, const char *name)
-{
-	static const char *const files[] = { "state", "memory", "key" };
-	auto_fd dir = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-
-	for (size_t i = 0; dir >= 0 && i < ARRAY_LEN(files); i++)
-		unlinkat(dir, files[i], 0);
-	unlinkat(root, name, AT_REMOVEDIR);
-}
-
-/* Rename first: a template that is half removed must not be found. */
-static void drop(int root, const char *name)
-{
-	char gone[64];
-
-	snprintf(gone, sizeof(gone), "gone-%.20s-%d", name, (int)getpid());
-	if (!renameat(root, name, root, gone))
-		remove_folder(root, gone);
-}
-
 void template_drop(const struct place *dir)
 {
 	struct place p = *dir;
@@ -128,7 +108,7 @@ void template_drop(const struct place *dir)
 	*slash = '\0';
 	root = open(p.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (root >= 0)
-		drop(root, slash + 1);
+		snapdir_remove(root, slash + 1);
 }
 
 static bool is_template(const char *name)
@@ -165,18 +145,11 @@ static void prune(int root, const char *mine)
 		closedir(d);
 		if (n <= KEEP || !oldest[0])
 			return;
-		drop(root, oldest);
+		snapdir_remove(root, oldest);
 	}
 }
 
 /* ---- making ---- */
-
-static int new_file(int dir, const char *name, struct err *e)
-{
-	int fd = openat(dir, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-
-	return fd < 0 ? err_set(e, -errno, "make the template's file '%s'", name) : fd;
-}
 
 /* One command before the save, so that what every command touches is in the guest's caches. */
 static int warm_up(struct machine *m, struct err *e)
@@ -195,20 +168,12 @@ static int warm_up(struct machine *m, struct err *e)
 
 static int save(struct machine *m, int dir, const struct key *k, struct err *e)
 {
-	auto_fd state = new_file(dir, "state", e);
-	auto_fd memory = state < 0 ? -1 : new_file(dir, "memory", e);
-	auto_fd key = memory < 0 ? -1 : new_file(dir, "key", e);
+	auto_fd key = openat(dir, "key", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	size_t n = strlen(k->text);
-	int rc;
 
-	if (key < 0)
-		return e->code;
-	rc = monitor_snapshot(&m->mon, state, memory, SAVE_MS, e);
-	if (rc)
-		return rc;
-	if (write(key, k->text, n) != (ssize_t)n || fsync(state) || fsync(memory) || fsync(key))
+	if (key < 0 || write(key, k->text, n) != (ssize_t)n || fsync(key))
 		return err_set(e, -errno, "write the template");
-	return 0;
+	return snapdir_write(&m->mon, dir, NULL, NULL, e);
 }
 
 /* In a folder of its own, which becomes the template by its last step. */
@@ -235,11 +200,9 @@ static int make_in(int root, const char *tmp, const struct monitor_conf *c, cons
 	machine_stop(&m);
 	if (rc)
 		return rc;
-	drop(root, k->name);		/* another key with the same hash */
-	if (renameat(root, tmp, root, k->name))
-		return err_set(e, -errno, "put the template in its place");
-	(void)fsync(root);
-	return 0;
+	snapdir_remove(root, k->name);	/* another key with the same hash */
+	rc = snapdir_publish(root, tmp, k->name);
+	return rc ? err_set(e, rc, "put the template in its place") : 0;
 }
 
 /* Wait for the lock of a maker, but not deaf to signals. 0, a signal's number, or -errno. */
@@ -279,12 +242,12 @@ static int make(int root, const struct monitor_conf *c, const struct key *k, int
 	rc = take_lock(lock, sigfd, e);
 	if (rc || present(root, k))
 		return rc;
-	remove_folder(root, tmp);	/* of a maker that died: its lock was free */
+	snapdir_remove(root, tmp);	/* of a maker that died: its lock was free */
 	if (mkdirat(root, tmp, 0700))
 		return err_set(e, -errno, "make the template's folder");
 	rc = make_in(root, tmp, c, k, sigfd, e);
 	if (rc)
-		remove_folder(root, tmp);
+		snapdir_remove(root, tmp);
 	else
 		prune(root, k->name);
 	return rc;

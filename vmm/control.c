@@ -6,7 +6,7 @@
 #include <poll.h>
 #include "vmm/control.h"
 
-#define FDS_MAX 2
+#define FDS_MAX 3
 
 static void on_ready(struct op *op, int res);
 
@@ -44,7 +44,7 @@ void control_stop(struct control *c)
 	c->fd = -1;
 }
 
-/* Take the descriptors that came along; false, and all closed, unless there are exactly two. */
+/* Take the descriptors that came along; false, and all closed, unless there are exactly three. */
 static bool take_fds(struct msghdr *m, int fds[FDS_MAX])
 {
 	struct cmsghdr *h = CMSG_FIRSTHDR(m);
@@ -72,7 +72,7 @@ static void on_ready(struct op *op, int res)
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.buf,
 			    .msg_controllen = sizeof(u.buf) };
 	int fds[FDS_MAX];
-	bool have;
+	bool have, diff;
 	ssize_t n;
 
 	if (res < 0 || c->fd < 0)
@@ -88,15 +88,13 @@ static void on_ready(struct op *op, int res)
 	}
 	have = take_fds(&m, fds);
 	c->busy = true;
-	if (strcmp(word, "snapshot")) {
-		if (have) {
-			close(fds[0]);
-			close(fds[1]);
-		}
-		control_answer(c, -EINVAL, "no such request");
-	} else if (!have) {
-		control_answer(c, -EINVAL, "snapshot needs two descriptors");
-	} else {
-		c->snapshot(c, fds[0], fds[1]);
+	diff = !strcmp(word, "snapshot diff");
+	if (have && (diff || !strcmp(word, "snapshot"))) {
+		c->snapshot(c, fds, diff);
+		return;
 	}
+	for (unsigned i = 0; have && i < FDS_MAX; i++)
+		close(fds[i]);
+	control_answer(c, -EINVAL, strncmp(word, "snapshot", 8) ? "no such request" :
+				   "snapshot needs three descriptors");
 }

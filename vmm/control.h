@@ -5,8 +5,11 @@
  * A SOCK_SEQPACKET socket, inherited; one packet is one request, and each is
  * answered by one packet: "ok ..." or "error SENTENCE".
  *
- *	snapshot	with two descriptors (SCM_RIGHTS): state file, memory file.
- *			Pauses the machine, writes both, lets it go on: "ok NS", the pause
+ *	snapshot	with three descriptors (SCM_RIGHTS), open for writing: state, memory
+ *			and sums (snapshot.h). The machine goes on meanwhile (save.h): "ok
+ *			pause=NS total=NS rounds=N pages=N kind=full"
+ *	snapshot diff	the same, but of a restored machine only what differs from what it
+ *			was restored from, if that is worth it: kind=diff or kind=full
  *
  * The peer is the user's own process, so this is not a boundary; lengths and
  * descriptors are checked all the same.
@@ -21,7 +24,7 @@ struct control {
 	struct op poll;
 	bool busy;			/* a request waits for its answer */
 	/* Loop's thread. The descriptors are the callee's. control_answer() has to follow. */
-	void (*snapshot)(struct control *c, int state_fd, int memory_fd);
+	void (*snapshot)(struct control *c, const int fd[3], bool diff);
 };
 
 /* Begin to listen. -EBUSY when the ring is full. */

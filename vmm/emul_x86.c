@@ -177,6 +177,12 @@ static int page_fault(struct ctx *c, uint64_t at, uint32_t error)
 	return rc ? rc : inject(c, VEC_PF, true, error);
 }
 
+static void mark_entry(const struct ctx *c, uint64_t *pte, uint64_t bits)
+{
+	__atomic_fetch_or(pte, bits, __ATOMIC_RELAXED);
+	gmem_touched(c->m->mem, pte, sizeof(*pte));
+}
+
 /*
  * Walk the page tables for linear address @at, as a supervisor. 0 with *pa; 1
  * when the guest was given its #PF. A table outside RAM counts as not present.
@@ -208,18 +214,19 @@ static int walk(struct ctx *c, uint64_t at, bool write, uint64_t *pa)
 			if (write)
 				want |= PTE_D;
 			if ((entry & want) != want)
-				__atomic_fetch_or(pte, want, __ATOMIC_RELAXED);
+				mark_entry(c, pte, want);
 			*pa = (entry & PTE_ADDR & ~mask) | (at & mask);
 			return 0;
 		}
 		if (!(entry & PTE_A))
-			__atomic_fetch_or(pte, PTE_A, __ATOMIC_RELAXED);
+			mark_entry(c, pte, PTE_A);
 		table = entry & PTE_ADDR;
 	}
 }
 
 /* A checked range of linear memory: physical pages of at most KVM_XSAVE_MAX bytes. */
 struct span {
+	const struct gmem *mem;
 	uint64_t at;
 	size_t len;
 	uint8_t *page[KVM_XSAVE_MAX / 4096 + 1];	/* host address of each page touched */
@@ -231,8 +238,7 @@ static int span_open(struct ctx *c, struct span *s, uint64_t at, size_t len, boo
 	unsigned n = 0;
 
 	BUG_ON(len > KVM_XSAVE_MAX);
-	s->at = at;
-	s->len = len;
+	*s = (struct span){ .mem = c->m->mem, .at = at, .len = len };
 	for (uint64_t page = at & ~4095ull; page - (at & ~4095ull) < (at & 4095) + len;
 	     page += 4096) {
 		uint64_t pa;
@@ -259,13 +265,9 @@ static void span_copy(const struct span *s, size_t off, void *host, size_t len, 
 
 		if (n > len)
 			n = len;
-		if (write)
-			memcpy(g, p, n);
-		else
-			memcpy(p, g, n);
-		off += n;
-		p += n;
-		len -= n;
+		memcpy(write ? g : p, write ? p : g, n);
+		gmem_touched(s->mem, g, write ? n : 0);
+		off += n, p += n, len -= n;
 	}
 }
 

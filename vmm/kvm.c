@@ -110,6 +110,24 @@ int kvm_memory(const struct kvm *k, unsigned slot, uint64_t gpa, uint64_t len, v
 	return 0;
 }
 
+int kvm_memory_log(const struct kvm *k, unsigned slot, uint64_t gpa, uint64_t len, void *hva,
+		   bool on)
+{
+	struct kvm_userspace_memory_region r = {
+		.slot = slot, .guest_phys_addr = gpa, .memory_size = len,
+		.userspace_addr = (uintptr_t)hva, .flags = on ? KVM_MEM_LOG_DIRTY_PAGES : 0,
+	};
+
+	return ioctl(k->vm, KVM_SET_USER_MEMORY_REGION, &r) ? -errno : 0;
+}
+
+int kvm_dirty_log(const struct kvm *k, unsigned slot, uint64_t *bits)
+{
+	struct kvm_dirty_log log = { .slot = slot, .dirty_bitmap = bits };
+
+	return ioctl(k->vm, KVM_GET_DIRTY_LOG, &log) ? -errno : 0;
+}
+
 int kvm_ioeventfd(const struct kvm *k, uint64_t at, unsigned len, uint64_t value, int fd,
 		  struct err *e)
 {

@@ -37,6 +37,11 @@ int kvm_create(struct kvm *k, struct err *e) must_check;
 /* KVM_SET_USER_MEMORY_REGION: [gpa, gpa+len) is backed by @hva. */
 int kvm_memory(const struct kvm *k, unsigned slot, uint64_t gpa, uint64_t len, void *hva,
 	       struct err *e) must_check;
+/* The same slot again, with or without a log of the pages that the guest writes. */
+int kvm_memory_log(const struct kvm *k, unsigned slot, uint64_t gpa, uint64_t len, void *hva,
+		   bool on) must_check;
+/* Take and clear that log (4.8): a bit for each page, in 64-bit words. */
+int kvm_dirty_log(const struct kvm *k, unsigned slot, uint64_t *bits) must_check;
 /* A write of @value, @len bytes wide, to @at signals @fd instead of leaving the guest. */
 int kvm_ioeventfd(const struct kvm *k, uint64_t at, unsigned len, uint64_t value, int fd,
 		  struct err *e) must_check;

@@ -187,7 +187,8 @@ static int open_files(struct files *f, struct conf *c, struct err *e)
 {
 	int rc;
 
-	*f = (struct files){ .kernel = -1, .initrd = -1, .snap = { .memory = -1 } };
+	*f = (struct files){ .kernel = -1, .initrd = -1,
+			     .snap = { .memory = -1, .base = -1, .pagemap = -1 } };
 	if (c->restore) {
 		rc = snapshot_open(&f->snap, c->restore, e);
 		return rc ? rc : snapshot_shape(&f->snap, c, e);

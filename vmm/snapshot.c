@@ -1,17 +1,29 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * #syscalls:loop ftruncate pwrite64
+ * snapshot.c - the state's own sections, and memory from one file or two.
+ *
+ * Which pages a restored machine has written is known without any log: memory is
+ * mapped privately, so those are the pages that are no longer the file's, and
+ * /proc/self/pagemap tells them. It is opened before the machine runs.
+ *
+ * #syscalls:loop pread64?
  */
 #include <fcntl.h>
 #include <sys/stat.h>
+#include "vmm/save.h"
 #include "vmm/snapshot.h"
 #include "vmm/state_x86.h"
 #include "vmm/virtio_state.h"
 #include "vmm/vm.h"
 
 #define TAG_SHAPE	BLOB_TAG('S', 'H', 'A', 'P')
+#define TAG_MEMORY	BLOB_TAG('M', 'E', 'M', 'O')
+#define TAG_RANGES	BLOB_TAG('R', 'A', 'N', 'G')
 #define NAME_LEN	16u
-#define RUN_MAX		(1u << 20)	/* bytes of one write */
+#define RANGES_MAX	60000u		/* mappings; the kernel's default limit is 65530 */
+#define PM_PRESENT	(1ull << 63)
+#define PM_SWAPPED	(1ull << 62)
+#define PM_FILE		(1ull << 61)
 
 struct shape {
 	uint64_t mem;
@@ -20,73 +32,6 @@ struct shape {
 };
 
 /* ---- saving ---- */
-
-static int write_at(int fd, const uint8_t *p, size_t len, uint64_t off, struct err *e)
-{
-	while (len) {
-		ssize_t n = pwrite(fd, p, len, (off_t)off);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return err_set(e, n ? -errno : -ENOSPC, "write the snapshot");
-		p += n;
-		off += (size_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static bool is_zero(const uint8_t *page)
-{
-	const uint64_t *w = (const uint64_t *)(const void *)page;
-
-	for (unsigned i = 0; i < 4096 / sizeof(*w); i++)
-		if (w[i])
-			return false;
-	return true;
-}
-
-/* Runs of pages that are not all zeroes; the rest stays a hole. */
-static int save_region(const struct gmem_region *r, int fd, uint64_t off, struct err *e)
-{
-	for (uint64_t at = 0; at < r->len;) {
-		uint64_t end;
-		int rc;
-
-		if (is_zero(r->hva + at)) {
-			at += 4096;
-			continue;
-		}
-		for (end = at + 4096; end < r->len && end - at < RUN_MAX; end += 4096)
-			if (is_zero(r->hva + end))
-				break;
-		rc = write_at(fd, r->hva + at, end - at, off + at, e);
-		if (rc)
-			return rc;
-		at = end;
-	}
-	return 0;
-}
-
-static int save_memory(const struct gmem *m, int fd, struct err *e)
-{
-	uint64_t off = 0;
-
-	for (unsigned i = 0; i < m->n; i++)
-		off += m->r[i].len;
-	if (ftruncate(fd, 0) || ftruncate(fd, (off_t)off))
-		return err_set(e, -errno, "size the snapshot's memory file");
-	off = 0;
-	for (unsigned i = 0; i < m->n; i++) {
-		int rc = save_region(&m->r[i], fd, off, e);
-
-		if (rc)
-			return rc;
-		off += m->r[i].len;
-	}
-	return 0;
-}
 
 static void save_shape(const struct vm *vm, struct blob *b)
 {
@@ -101,7 +46,7 @@ static void save_shape(const struct vm *vm, struct blob *b)
 	blob_put(b, TAG_SHAPE, 0, &s, sizeof(s));
 }
 
-static int save_state(struct vm *vm, struct blob *b, struct err *e)
+int snapshot_state(struct vm *vm, struct blob *b, struct err *e)
 {
 	int rc;
 
@@ -123,26 +68,100 @@ static int save_state(struct vm *vm, struct blob *b, struct err *e)
 	if (rc)
 		return rc;
 	vmgenid_save(&vm->genid, b);
+	return 0;
+}
+
+static bool of_it(const struct save *s, uint64_t page)
+{
+	return s->have[page / 64] >> page % 64 & 1;
+}
+
+static int put_ranges(struct vm *vm, const struct save *s, struct blob *b, struct err *e)
+{
+	auto_mem struct snapshot_range *list = calloc(RANGES_MAX, sizeof(*list));
+	uint64_t first = 0;
+	uint32_t n = 0;
+
+	if (!list)
+		return err_set(e, -ENOMEM, "save the machine");
+	for (unsigned i = 0; i < vm->mem.n; i++) {	/* no range goes over two regions */
+		uint64_t end = first + vm->mem.r[i].len / GMEM_PAGE, from;
+
+		for (uint64_t p = first; p < end; p++) {
+			if (!of_it(s, p))
+				continue;
+			from = p;
+			while (p < end && of_it(s, p))
+				p++;
+			if (n == RANGES_MAX)
+				return err_say(e, -E2BIG, "what was changed is in more than %u "
+					       "pieces; save it in full", RANGES_MAX);
+			list[n++] = (struct snapshot_range){ (uint32_t)from, (uint32_t)(p - from) };
+		}
+		first = end;
+	}
+	blob_put(b, TAG_RANGES, 0, list, n * sizeof(*list));
+	return 0;
+}
+
+int snapshot_describe(struct vm *vm, const struct save *s, struct blob *b, struct err *e)
+{
+	struct snapshot_memory m = {
+		.sums = blob_crc(s->sums, s->npages * sizeof(*s->sums)),
+		.base = s->diff ? vm->origin.base : 0, .diff = s->diff,
+	};
+	int rc = s->diff ? put_ranges(vm, s, b, e) : 0;
+
+	if (rc)
+		return rc;
+	for (uint64_t p = 0; p < s->npages; p++)
+		m.stored += s->written[p / 64] >> p % 64 & 1;
+	blob_put(b, TAG_MEMORY, 0, &m, sizeof(m));
 	rc = blob_seal(b);
 	return rc ? err_set(e, rc, "save the machine's state") : 0;
 }
 
-int snapshot_save(struct vm *vm, int state_fd, int memory_fd, struct err *e)
+/* Pages of region @r, the first of which is @first, that are no longer the file's. */
+static bool changed_region(const struct vm *vm, const struct gmem_region *r, uint64_t first,
+			   uint64_t *map, uint64_t *count)
 {
-	struct blob b;
-	int rc;
+	uint64_t entry[512], n = r->len / GMEM_PAGE;
+	uint64_t at = (uintptr_t)r->hva / GMEM_PAGE * sizeof(entry[0]);
 
-	blob_init(&b);
-	rc = save_state(vm, &b, e);
-	if (!rc)
-		rc = save_memory(&vm->mem, memory_fd, e);
-	if (!rc && (ftruncate(state_fd, (off_t)b.len)))
-		rc = err_set(e, -errno, "size the snapshot's state file");
-	if (!rc)
-		rc = write_at(state_fd, b.p, b.len, 0, e);
-	blob_free(&b);
-	return rc;
+	for (uint64_t p = 0; p < n; p += ARRAY_LEN(entry)) {
+		uint64_t some = n - p < ARRAY_LEN(entry) ? n - p : ARRAY_LEN(entry);
+		ssize_t len = (ssize_t)(some * sizeof(entry[0]));
+
+		if (pread(vm->origin.pagemap, entry, (size_t)len, (off_t)(at + p * 8)) != len)
+			return false;
+		for (uint64_t i = 0; i < some; i++)
+			if (entry[i] & PM_SWAPPED ||
+			    (entry[i] & PM_PRESENT && !(entry[i] & PM_FILE))) {
+				map[(first + p + i) / 64] |= 1ull << (first + p + i) % 64;
+				++*count;
+			}
+	}
+	return true;
 }
+
+bool snapshot_changed(const struct vm *vm, uint64_t *map)
+{
+	uint64_t pages = gmem_pages(&vm->mem), first = 0, count = 0;
+
+	if (vm->origin.pagemap < 0)
+		return false;
+	for (unsigned i = 0; i < vm->mem.n; i++) {
+		if (!changed_region(vm, &vm->mem.r[i], first, map, &count))
+			return false;
+		first += vm->mem.r[i].len / GMEM_PAGE;
+	}
+	for (uint64_t i = 0; vm->origin.overlay && i < pages / 64 + 1; i++) {
+		count += (uint64_t)__builtin_popcountll(vm->origin.overlay[i] & ~map[i]);
+		map[i] |= vm->origin.overlay[i];
+	}
+	return count < pages / 2;
+}
+
 
 /* ---- loading ---- */
 
@@ -178,42 +197,140 @@ static int get_shape(const struct snapshot *s, struct shape *shape, struct err *
 	return 0;
 }
 
+int snapshot_memory(const struct snapshot *s, struct snapshot_memory *m, struct err *e)
+{
+	int rc = blob_get(&s->state, TAG_MEMORY, 0, m, sizeof(*m), e);
+
+	if (!rc && m->diff > 1)
+		rc = err_say(e, -EBADMSG, "the state describes no memory that can be");
+	return rc;
+}
+
+const struct snapshot_range *snapshot_ranges(const struct snapshot *s, size_t *n)
+{
+	size_t len = 0;
+	const struct snapshot_range *r = blob_find(&s->state, TAG_RANGES, 0, &len);
+
+	*n = len / sizeof(*r);
+	return r;
+}
+
+/* The ranges of a difference are in order, apart, and in memory. */
+static int check_ranges(const struct snapshot *s, uint64_t pages, struct err *e)
+{
+	const struct snapshot_range *r;
+	uint64_t end = 0;
+	size_t n;
+
+	r = snapshot_ranges(s, &n);
+	if (!r || n > RANGES_MAX)
+		return err_say(e, -EBADMSG, "the state says not what was changed");
+	for (size_t i = 0; i < n; i++) {
+		if (r[i].page < end || r[i].page > pages || !r[i].n || r[i].n > pages - r[i].page)
+			return err_say(e, -EBADMSG, "range %zu of what was changed cannot be", i);
+		end = (uint64_t)r[i].page + r[i].n;
+	}
+	return 0;
+}
+
+static int open_file(int folder, const char *name, uint64_t want, struct err *e)
+{
+	auto_fd fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return err_set(e, -errno, "%s", name);
+	if ((uint64_t)st.st_size != want)
+		return err_say(e, -EBADMSG, "its %s file has %lld bytes, not %llu", name,
+			       (long long)st.st_size, (unsigned long long)want);
+	return take_fd(&fd);
+}
+
+static int open_all(struct snapshot *s, int folder, struct err *e)
+{
+	auto_fd state = openat(folder, "state", O_RDONLY | O_CLOEXEC);
+	struct snapshot_memory m;
+	struct shape shape;
+	int rc = state < 0 ? err_set(e, -errno, "state") : read_state(state, &s->state, e);
+
+	if (!rc)
+		rc = get_shape(s, &shape, e);
+	if (!rc)
+		rc = snapshot_memory(s, &m, e);
+	if (!rc && m.diff)
+		rc = check_ranges(s, shape.mem / GMEM_PAGE, e);
+	if (rc)
+		return rc;
+	s->memory = open_file(folder, "memory", shape.mem, e);
+	if (s->memory >= 0 && m.diff)
+		s->base = open_file(folder, "base", shape.mem, e);
+	return s->memory < 0 || (m.diff && s->base < 0) ? e->code : 0;
+}
+
 int snapshot_open(struct snapshot *s, const char *dir, struct err *e)
 {
 	auto_fd folder = open(dir, O_DIRECTORY | O_PATH | O_CLOEXEC);
-	auto_fd state = folder < 0 ? -1 : openat(folder, "state", O_RDONLY | O_CLOEXEC);
-	auto_fd memory = state < 0 ? -1 : openat(folder, "memory", O_RDONLY | O_CLOEXEC);
-	struct shape shape;
-	struct stat st;
 	int rc;
 
-	*s = (struct snapshot){ .memory = -1 };
-	if (memory < 0)
-		return err_set(e, -errno, "open snapshot %s", dir);
-	rc = read_state(state, &s->state, e);
-	if (!rc)
-		rc = get_shape(s, &shape, e);
-	if (!rc && fstat(memory, &st))
-		rc = err_set(e, -errno, "memory");
-	if (!rc && (uint64_t)st.st_size != shape.mem)
-		rc = err_say(e, -EBADMSG, "its memory file has %lld bytes, not %llu",
-			     (long long)st.st_size, (unsigned long long)shape.mem);
-	if (rc) {
-		blob_free(&s->state);
-		err_wrap(e, "snapshot %s", dir);
-		return rc;
-	}
-	s->memory = take_fd(&memory);
-	return 0;
+	*s = (struct snapshot){ .memory = -1, .base = -1 };
+	s->pagemap = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	rc = folder < 0 ? err_set(e, -errno, "open") : open_all(s, folder, e);
+	if (rc)
+		snapshot_close(s);
+	return rc;
 }
 
 void snapshot_close(struct snapshot *s)
 {
 	blob_free(&s->state);
-	if (s->memory >= 0)
-		close(s->memory);
-	s->memory = -1;
+	fd_cleanup(&s->memory);
+	fd_cleanup(&s->base);
+	fd_cleanup(&s->pagemap);
+	s->memory = s->base = s->pagemap = -1;
 }
+
+/* ---- memory ---- */
+
+int snapshot_map(struct vm *vm, const struct snapshot *s, struct err *e)
+{
+	struct snapshot_memory m;
+	const struct snapshot_range *r;
+	size_t n = 0;
+	int rc = snapshot_memory(s, &m, e);
+
+	if (!rc)
+		rc = gmem_open_private(&vm->mem, m.diff ? s->base : s->memory, e);
+	if (rc)
+		return rc;
+	vm->origin.base = m.diff ? m.base : m.sums;
+	if (s->pagemap >= 0)
+		vm->origin.pagemap = fcntl(s->pagemap, F_DUPFD_CLOEXEC, 0);
+	if (!m.diff)
+		return 0;
+	vm->origin.overlay = calloc(gmem_pages(&vm->mem) / 64 + 1, sizeof(uint64_t));
+	if (!vm->origin.overlay)
+		rc = err_set(e, -ENOMEM, "guest memory");
+	r = snapshot_ranges(s, &n);
+	for (size_t i = 0; !rc && i < n; i++) {
+		rc = gmem_overlay(&vm->mem, s->memory, r[i].page, r[i].n, e);
+		for (uint64_t p = r[i].page; !rc && p < (uint64_t)r[i].page + r[i].n; p++)
+			vm->origin.overlay[p / 64] |= 1ull << p % 64;
+	}
+	if (rc) {
+		gmem_close(&vm->mem);
+		snapshot_forget(vm);
+	}
+	return rc;
+}
+
+void snapshot_forget(struct vm *vm)
+{
+	free(vm->origin.overlay);
+	fd_cleanup(&vm->origin.pagemap);
+	vm->origin = (struct snapshot_origin){ .pagemap = -1 };
+}
+
+/* ---- shape and state ---- */
 
 int snapshot_shape(const struct snapshot *s, struct conf *c, struct err *e)
 {

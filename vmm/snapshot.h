@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * snapshot.h - a saved machine: a folder with two files.
+ * snapshot.h - a saved machine: a folder with files
  *
  *	state	blob.h's container: shape, host, board, vCPUs, devices
  *	memory	guest memory, region after region, sparse: holes are zeroes
+ *	sums	a CRC-32C for each page of `memory`, 32 bits each; 0: not of this snapshot
  *
- * The writer gives descriptors, not names, so a jailed monitor can save. Whoever
- * opens a snapshot maps `memory` privately: any number of machines share its
- * page cache, and none can change it.
+ * and, of a snapshot of differences, which holds only the pages that are not as in
+ * the full one that the machine was restored from,
+ *
+ *	base	that one's `memory`: another link to the same file
+ *	base-sums	its `sums`
+ *
+ * The state has the checksum of `sums`, so that all can be verified; a restore reads the
+ * state only. The writer gives descriptors, not names, so a jailed monitor can
+ * save. Whoever opens a snapshot maps memory privately: any number of machines share
+ * its page cache, and none can change it.
  */
 #ifndef VMM_SNAPSHOT_H
 #define VMM_SNAPSHOT_H
@@ -15,23 +23,57 @@
 #include "vmm/conf.h"
 
 struct vm;
+struct save;
 
-struct snapshot { struct blob state; int memory; };
+/* @pagemap: /proc/self/pagemap, opened before this process may no longer do so; or -1. */
+struct snapshot { struct blob state; int memory, base, pagemap; };
 
+/* What the state says of memory. */
+struct snapshot_memory {
+	uint32_t sums, base;		/* CRC-32C of `sums`; of the base's `sums` */
+	uint64_t stored;		/* pages in `memory` that are no hole */
+	uint32_t diff, pad;
+};
+/* Pages of a difference. */
+struct snapshot_range { uint32_t page, n; };
+
+/* Where a restored machine's memory came from. */
+struct snapshot_origin {
+	int pagemap;			/* a copy of snapshot.pagemap, or -1 */
+	uint32_t base;			/* CRC-32C of the full snapshot's `sums` */
+	uint64_t *overlay;		/* pages that a difference had; NULL: it was full */
+};
+
+/* ---- saving, for save.c: the machine is paused ---- */
+
+/* The sections of the machine. Loop's thread. */
+int snapshot_state(struct vm *vm, struct blob *b, struct err *e) must_check;
+/* The sections of its memory, and the seal. It may run again. */
+int snapshot_describe(struct vm *vm, const struct save *s, struct blob *b,
+		      struct err *e) must_check;
 /*
- * Write a machine that is paused: no vCPU in the guest, nothing in flight. Both
- * files are written from their start and cut to length; making the pair appear
- * at once (rename) is the caller's. Loop's thread.
+ * Set the bits of the pages that differ from the full snapshot that the machine came
+ * from. False if that is not known, or is most of memory.
  */
-int snapshot_save(struct vm *vm, int state_fd, int memory_fd, struct err *e) must_check;
+bool snapshot_changed(const struct vm *vm, uint64_t *map) must_check;
+/* The checksum of a page, as in `sums`. */
+uint32_t snapshot_sum(const void *page) must_check;
+
+/* ---- loading ---- */
 
 /* Open the folder @dir and check everything that can be checked without a machine. */
 int snapshot_open(struct snapshot *s, const char *dir, struct err *e) must_check;
 void snapshot_close(struct snapshot *s);
 /* Take the shape (memory, CPUs) from the snapshot; -EINVAL where @c asks for another slot list. */
 int snapshot_shape(const struct snapshot *s, struct conf *c, struct err *e) must_check;
+int snapshot_memory(const struct snapshot *s, struct snapshot_memory *m, struct err *e) must_check;
+/* Ranges of an opened snapshot of differences; otherwise NULL and 0. */
+const struct snapshot_range *snapshot_ranges(const struct snapshot *s, size_t *n) must_check;
+/* Memory of a machine that is being built, whose regions are set. */
+int snapshot_map(struct vm *vm, const struct snapshot *s, struct err *e) must_check;
+void snapshot_forget(struct vm *vm);
 /*
- * Into a machine that vm_open() has just built on s->memory. It gets a generation id
+ * Into a machine that vm_open() has just built on that memory. It gets a generation id
  * of its own, and the interrupt that says so.
  */
 int snapshot_load(struct vm *vm, const struct snapshot *s, struct err *e) must_check;

@@ -14,14 +14,11 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <time.h>
 #include "devices/registry.h"
 #include "vmm/machine.h"
 #include "vmm/vm.h"
 
 #define LOOP_ENTRIES	256
-#define DRAIN_STEP_NS	200000u		/* between two looks at the devices before a save */
-#define DRAIN_MAX_NS	30000000000ull	/* then a device is stuck, and the save fails */
 #define PANIC_GRACE_NS	3000000000ull	/* for the rest of the panic message */
 
 const char *vm_end_name(enum vm_end end)
@@ -46,10 +43,10 @@ static void maybe_drain(struct vm *vm)
 		virtio_mmio_stop(&vm->slot[i]);
 	loop_cancel(&vm->boot_timer);
 	loop_cancel(&vm->panic_timer);
-	loop_cancel(&vm->drain_timer);
 	loop_cancel(&vm->parent_poll);
 	loop_cancel(&vm->signal_poll);
 	control_stop(&vm->control);
+	save_cancel(vm);
 	vm->loop.stop = true;
 }
 
@@ -104,72 +101,15 @@ static void board_event(struct board *b, enum board_event ev)
 		loop_post(&vm->loop, &vm->power);
 }
 
-/* ---- saving: pause every vCPU, write, let them go on ---- */
+/* ---- pausing every vCPU, and letting them go on ---- */
 
-static uint64_t now_ns(void)
+static void maybe_paused(struct vm *vm)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static void maybe_save(struct vm *vm);
-
-static void on_drain_timer(struct op *op, int res)
-{
-	(void)res;
-	maybe_save(container_of(op, struct vm, drain_timer));
-}
-
-/* The devices take nothing more, and what they had taken is done. */
-static bool all_idle(struct vm *vm)
-{
-	bool idle = true;
-
-	for (unsigned i = 0; i < vm->nslots; i++) {
-		struct virtio_dev *d = vm->slot[i].dev;
-
-		if (!d->held)
-			virtio_hold(d);
-		idle &= virtio_idle(d);
-	}
-	return idle;
-}
-
-static void release_devices(struct vm *vm)
-{
-	for (unsigned i = 0; i < vm->nslots; i++)
-		if (vm->slot[i].dev->held)
-			virtio_release(vm->slot[i].dev);
-}
-
-/* Once all vCPUs are paused, or the machine has come to its end meanwhile. */
-static void maybe_save(struct vm *vm)
-{
-	struct vm_save *s = &vm->save;
-	struct err e = { 0 };
-	char took[32];
-	int rc;
-
-	if (!s->wanted || (s->paused < vm->live && vm->end == VM_RUNNING))
+	if (!vm->pausing || (vm->npaused < vm->live && vm->end == VM_RUNNING))
 		return;
-	if (vm->end == VM_RUNNING && !all_idle(vm) && now_ns() - s->began < DRAIN_MAX_NS &&
-	    (vm->drain_timer.busy ||
-	     !loop_timer(&vm->loop, &vm->drain_timer, DRAIN_STEP_NS, on_drain_timer)))
-		return;
-	if (vm->end == VM_RUNNING)
-		rc = snapshot_save(vm, s->state_fd, s->memory_fd, &e);
-	else
-		rc = err_say(&e, -ECANCELED, "the machine has ended");
-	snprintf(took, sizeof(took), "%llu", (unsigned long long)(now_ns() - s->began));
-	close(s->state_fd);
-	close(s->memory_fd);
-	*s = (struct vm_save){ 0 };
-	release_devices(vm);
-	for (unsigned i = 0; vm->end == VM_RUNNING && i < vm->ncpus; i++)
-		vcpu_resume(&vm->vcpu[i]);
-	control_answer(&vm->control, rc, rc ? e.msg : took);
+	if (vm->end != VM_RUNNING)
+		vm->pausing = false;
+	save_paused(vm);
 }
 
 static void on_vcpu_paused(struct loop_call *call)
@@ -178,8 +118,8 @@ static void on_vcpu_paused(struct loop_call *call)
 	struct vm *vm = v->env->owner;
 
 	loop_call_done(call);
-	vm->save.paused++;
-	maybe_save(vm);
+	vm->npaused++;
+	maybe_paused(vm);
 }
 
 /* vCPU's thread. */
@@ -191,16 +131,28 @@ static void vcpu_paused(struct vcpu *v)
 	loop_post(&vm->loop, &vm->paused[v->id]);
 }
 
-static void on_save_request(struct control *c, int state_fd, int memory_fd)
+void vm_pause(struct vm *vm)
 {
-	struct vm *vm = container_of(c, struct vm, control);
-
-	vm->save = (struct vm_save){ .wanted = true, .state_fd = state_fd,
-				     .memory_fd = memory_fd, .began = now_ns() };
+	vm->pausing = true;
+	vm->npaused = 0;
 	/* Not over a stop: a vCPU that was told to end must not park instead. */
 	for (unsigned i = 0; vm->end == VM_RUNNING && i < vm->ncpus; i++)
 		vcpu_pause(&vm->vcpu[i]);
-	maybe_save(vm);
+	maybe_paused(vm);
+}
+
+void vm_go_on(struct vm *vm)
+{
+	if (!vm->pausing)
+		return;
+	vm->pausing = false;
+	for (unsigned i = 0; vm->end == VM_RUNNING && i < vm->ncpus; i++)
+		vcpu_resume(&vm->vcpu[i]);
+}
+
+static void on_snapshot(struct control *c, const int fd[SAVE_FILES], bool diff)
+{
+	save_begin(container_of(c, struct vm, control), fd, diff);
 }
 
 static void on_vcpu_ended(struct loop_call *call)
@@ -222,7 +174,7 @@ static void on_vcpu_ended(struct loop_call *call)
 	case VCPU_STOPPED:
 		break;
 	}
-	maybe_save(vm);
+	maybe_paused(vm);
 	maybe_drain(vm);
 }
 
@@ -309,7 +261,7 @@ static int open_memory(struct vm *vm, const struct snapshot *from, struct err *e
 	if (mem > low)
 		vm->mem.r[vm->mem.n++] = (struct gmem_region){
 			.base = MACHINE_HIGH, .len = mem - low };
-	rc = from ? gmem_open_private(&vm->mem, from->memory, e) : gmem_open(&vm->mem, e);
+	rc = from ? snapshot_map(vm, from, e) : gmem_open(&vm->mem, e);
 	if (rc)
 		return rc;
 	for (unsigned i = 0; !rc && i < vm->mem.n; i++) {
@@ -380,7 +332,8 @@ int vm_open(struct vm *vm, const struct conf *conf, const struct snapshot *from,
 
 	*vm = (struct vm){ .conf = conf, .signalfd = -1 };
 	vm->power.fn = on_power;
-	vm->control.snapshot = on_save_request;
+	vm->control.snapshot = on_snapshot;
+	vm->origin.pagemap = -1;
 	rc = open_signals(vm, e);
 	if (rc)
 		return rc;
@@ -414,6 +367,7 @@ fail_memory:
 	gmem_close(&vm->mem);
 fail_kvm:
 	kvm_close(&vm->kvm);
+	snapshot_forget(vm);
 fail_signals:
 	close(vm->signalfd);
 	return rc;
@@ -460,5 +414,6 @@ void vm_close(struct vm *vm)
 	loop_exit(&vm->loop);
 	gmem_close(&vm->mem);
 	kvm_close(&vm->kvm);
+	snapshot_forget(vm);
 	close(vm->signalfd);
 }

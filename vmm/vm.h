@@ -12,6 +12,7 @@
 #include "vmm/gmem.h"
 #include "vmm/kvm.h"
 #include "vmm/loop.h"
+#include "vmm/save.h"
 #include "vmm/snapshot.h"
 #include "vmm/vcpu.h"
 #include "vmm/virtio_mmio.h"
@@ -45,15 +46,13 @@ struct vm {
 	char why[256];
 	bool panicked;
 	int signalfd;
-	struct op boot_timer, drain_timer, panic_timer, parent_poll, signal_poll;
+	struct op boot_timer, panic_timer, parent_poll, signal_poll;
 	struct loop_call ended[CONF_CPUS_MAX], paused[CONF_CPUS_MAX], power;
 	struct control control;
-	struct vm_save {
-		bool wanted;
-		unsigned paused;	/* vCPUs that are */
-		int state_fd, memory_fd;
-		uint64_t began;		/* CLOCK_MONOTONIC ns */
-	} save;
+	struct save save;
+	struct snapshot_origin origin;	/* what it was restored from */
+	bool pausing;			/* vm_pause() has begun and vm_go_on() not come */
+	unsigned npaused;
 	uint32_t power_event;		/* atomic: enum board_event that waits for the loop, or 0 */
 };
 
@@ -76,6 +75,12 @@ int vm_start(struct vm *vm, int (*enter)(void), int *rc, struct err *e) must_che
  */
 enum vm_end vm_run(struct vm *vm);
 void vm_close(struct vm *vm);
+/*
+ * Have every vCPU leave the guest; save_paused() follows, at once if the machine has
+ * ended. And let them go on; nothing happens if they were not paused. Loop's thread.
+ */
+void vm_pause(struct vm *vm);
+void vm_go_on(struct vm *vm);
 /* One word for it, as in the status line. */
 const char *vm_end_name(enum vm_end end);
 #endif
