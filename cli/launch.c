@@ -50,8 +50,8 @@ int launch(struct machine *m, const struct run_conf *c, const char *name, bool k
 	struct monitor_conf mc = {
 		.vmm = c->vmm_at.path, .kernel = c->kernel_at.path, .initrd = c->initrd_at.path,
 		.memory = c->memory, .cpus = c->cpus, .boot_timeout_s = BOOT_TIMEOUT_S,
-		.console = c->console, .control = name, .hostname = name,
-		.keep_sockets = keep_sockets,
+		.console = c->console, .jail = c->jail, .control = name,
+		.hostname = name, .keep_sockets = keep_sockets,
 		.shares = c->shares.n || c->always_shares ? &c->shares : NULL,
 		.cow_dir = c->cow_dir,
 	};

@@ -171,6 +171,8 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 	rc = start_monitor(m, c, e);
 	if (!rc)
 		rc = wait_for(m, listen_fd, sigfd, c, e);
+	if (!rc)
+		rc = monitor_verify(&m->mon, c->jail, e);
 	if (!rc && listen_fd >= 0)
 		rc = hear_ready(listen_fd, e);
 	if (!rc)

@@ -2,8 +2,8 @@
 /*
  * monitor.c - one child process, two pipes from it.
  *
- * The status pipe carries lines of ours: `run NS` and `end WORD [TEXT]`. The
- * other one is the child's stderr, on which the guest's console is always
+ * The status pipe carries lines of ours: `jail WALL...`, `run NS` and `end WORD
+ * [TEXT]`. The other one is the child's stderr, on which the guest's console is always
  * copied, so that a failed boot can be explained; with --console it is passed
  * on, otherwise only its newest bytes are kept. The guest writes what it likes
  * there, so it is never parsed, and control characters are taken out before it
@@ -16,11 +16,10 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "cli/monitor.h"
+#include "cli/spawn.h"
 #include "cli/term.h"
 
 #define CHILD_STATUS_FD	3
@@ -31,77 +30,33 @@
 #define CHILD_FDS	8	/* the first that no child of ours has */
 #define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
 
-/* What becomes descriptor 0, 1, ... of the child; -1: closed there. */
-struct child_fds { int fd[CHILD_FDS]; };
-
-/* Only what a child of fork may call. No descriptor has a number below CHILD_FDS. */
-static void child(char **argv, const struct child_fds *c, pid_t ppid)
-{
-	static const char msg[] = "end error sandbox-vmm could not be executed\n";
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	setsid();
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != ppid)
-		_exit(1);
-	sigaction(SIGPIPE, &dfl, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int i = 0; i < CHILD_FDS; i++)
-		if (c->fd[i] < 0)
-			close(i);
-		else if (dup2(c->fd[i], i) < 0)
-			_exit(1);
-	syscall(SYS_close_range, CHILD_FDS, ~0u, 0);
-	execv(argv[0], argv);
-	if (write(CHILD_STATUS_FD, msg, sizeof(msg) - 1) < 0)
-		_exit(1);
-	_exit(1);
-}
-
-/* A copy with a number that the child's fixed ones cannot meet. */
-static int high(int fd)
-{
-	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, CHILD_FDS);
-}
-
-static int spawn(struct monitor *m, char **argv, int control, const int server[2], struct err *e)
+static int start(struct monitor *m, char **argv, int control, const struct monitor_conf *c,
+		 struct err *e)
 {
 	int log[2] = { -1, -1 }, status[2] = { -1, -1 };
 	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	auto_fd self = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	int rc = null < 0 || self < 0 || pipe2(log, O_CLOEXEC) || pipe2(status, O_CLOEXEC) ?
-		-errno : 0;
+	int rc = null < 0 || pipe2(log, O_CLOEXEC) || pipe2(status, O_CLOEXEC) ? -errno : 0;
 	auto_fd log_r = log[0];
 	auto_fd log_w = log[1];
 	auto_fd status_r = status[0];
 	auto_fd status_w = status[1];
-	auto_fd high_log = high(log_w);
-	auto_fd high_status = high(status_w);
-	auto_fd high_self = high(self);
-	auto_fd high_null = high(null);
-	auto_fd high_window = server[0] ? high(server[0]) : -1;
-	auto_fd high_server = server[1] ? high(server[1]) : -1;
-	const struct child_fds fds = { { high_null, high_null, high_log, high_status, high_self,
-					 control, high_window, high_server } };
-	pid_t ppid = getpid();
+	bool fs = c->server[1];
+	struct spawn s = {
+		.argv = argv,
+		.fd = { null, null, log_w, [CHILD_STATUS_FD] = status_w,
+			[CHILD_PARENT_FD] = SPAWN_PARENT, [CHILD_CONTROL_FD] = control,
+			[CHILD_WINDOW_FD] = fs ? c->server[0] : -1,
+			[CHILD_SERVER_FD] = fs ? c->server[1] : -1 },
+		.nfd = CHILD_FDS, .no_namespace = c->jail && !strcmp(c->jail, "none"),
+		.lost = "end error sandbox-vmm could not be executed\n",
+		.lost_fd = CHILD_STATUS_FD,
+	};
 
-	if (rc || high_log < 0 || high_status < 0 || high_self < 0 || high_null < 0)
+	if (rc || fcntl(log_r, F_SETFL, O_NONBLOCK) || fcntl(status_r, F_SETFL, O_NONBLOCK))
 		return err_set(e, rc ? rc : -errno, "make pipes for the monitor");
-	if (fcntl(log_r, F_SETFL, O_NONBLOCK) || fcntl(status_r, F_SETFL, O_NONBLOCK))
-		return err_set(e, -errno, "make pipes for the monitor");
-	m->pid = fork();
+	m->pid = spawn_start(&s, &m->pidfd, e);
 	if (m->pid < 0)
-		return err_set(e, -errno, "start the monitor");
-	if (m->pid == 0)
-		child(argv, &fds, ppid);
-	m->pidfd = (int)syscall(SYS_pidfd_open, m->pid, 0);
-	if (m->pidfd < 0) {
-		rc = -errno;
-		kill(m->pid, SIGKILL);
-		waitpid(m->pid, NULL, 0);
-		return err_set(e, rc, "watch the monitor");
-	}
+		return m->pid;
 	m->log_fd = take_fd(&log_r);
 	m->status_fd = take_fd(&status_r);
 	return 0;
@@ -111,11 +66,12 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 {
 	char memory[32], cpus[16], boot[16], status[16], parent[16], control[16],
 		server[32];
+	const char *jail = c->jail ? c->jail : "auto";
 	union { const char *c[32]; char *v[32]; } argv = { .c = {
-		c->vmm, "--vsock", c->vsock, "--cid", "3", "--boot-timeout", boot,
+		c->vmm, "--jail", jail, "--vsock", c->vsock, "--cid", "3", "--boot-timeout", boot,
 		"--status-fd", status, "--parent-fd", parent, "--console",
 	} };
-	int pair[2] = { -1, -1 }, n = 12, rc;
+	int pair[2] = { -1, -1 }, n = 14, rc;
 
 	*m = (struct monitor)MONITOR_NONE;
 	m->console = c->console;
@@ -147,14 +103,28 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 			argv.c[n++] = boot_from[i];
 	}
 	m->control_fd = pair[0];
-	{
-		auto_fd theirs = high(pair[1]);
-
-		if (pair[1] >= 0)
-			close(pair[1]);
-		rc = spawn(m, argv.v, theirs, c->server, e);
-	}
+	rc = start(m, argv.v, pair[1], c, e);
+	if (pair[1] >= 0)
+		close(pair[1]);
 	return rc;
+}
+
+bool monitor_wall(const struct monitor *m, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (const char *p = m->walls; (p = strstr(p, name)); p += len)
+		if ((p == m->walls || p[-1] == ' ') && (!p[len] || p[len] == ' '))
+			return true;
+	return false;
+}
+
+int monitor_verify(const struct monitor *m, const char *jail, struct err *e)
+{
+	if (jail && !strcmp(jail, "strict") && (!m->walls[0] || strchr(m->walls, '-')))
+		return err_say(e, -EPERM, "the monitor has not all of its walls: %s",
+			       m->walls[0] ? m->walls : "none");
+	return monitor_wall(m, "seccomp") && monitor_wall(m, "caps") ? spawn_verify(m->pid, e) : 0;
 }
 
 static int send_snapshot(int fd, const int files[MONITOR_FILES], bool diff)
@@ -228,6 +198,8 @@ static void status_line(struct monitor *m)
 	m->line[m->line_len] = '\0';
 	if (!strncmp(m->line, "run ", 4))
 		m->running = true;
+	if (!m->running && !strncmp(m->line, "jail ", 5))
+		snprintf(m->walls, sizeof(m->walls), "%s", m->line + 5);
 	if (sscanf(m->line, "end %15s %399[^\n]", word, text) >= 1 && !m->end[0]) {
 		memcpy(m->end, word, sizeof(m->end));
 		memcpy(m->why, text, sizeof(m->why));
@@ -357,6 +329,10 @@ void monitor_explain(const struct monitor *m, const char *when, struct err *e)
 		}
 	if (m->end[0])
 		err_say(e, -EIO, "the machine failed %s%s%s", when, colon, m->why);
+	else if (WIFSIGNALED(m->wstatus) && WTERMSIG(m->wstatus) == SIGSYS)
+		err_say(e, -EIO, "the monitor sandbox-vmm was killed %s for a system call that its "
+			"jail forbids: a fault in it, or a guest that has taken it over (the "
+			"kernel's log names the call: dmesg | grep type=1326)", when);
 	else if (WIFSIGNALED(m->wstatus))
 		err_say(e, -EIO, "the monitor sandbox-vmm was killed by signal %d (%s) %s",
 			WTERMSIG(m->wstatus), strsignal(WTERMSIG(m->wstatus)), when);

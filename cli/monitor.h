@@ -22,6 +22,7 @@ struct monitor_conf {
 	uint64_t memory;		/* bytes */
 	unsigned cpus;
 	unsigned boot_timeout_s;
+	const char *jail;		/* auto (or NULL), strict, none: sandbox-vmm --jail */
 	bool console;			/* copy the guest's console to our stderr */
 	bool control;			/* with a socket for monitor_snapshot() */
 	int server[2];			/* of fsd_start(), or zeroes */
@@ -43,6 +44,7 @@ struct monitor {
 	int wstatus;		/* of waitid, once pidfd is -1 */
 	bool killed;		/* by us */
 	bool running;		/* the `run` line has come: its sockets listen, the guest runs */
+	char walls[192];	/* of the `jail` line: those that stand, and -NAME; "" without */
 	char end[16];		/* word of the `end` line; "" so far */
 	char why[400];		/* its text */
 	char line[512];		/* of the status pipe, not yet complete */
@@ -55,6 +57,13 @@ struct monitor {
 
 /* 0 or -errno with a sentence. That the program could not be executed comes as an end line. */
 int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e) must_check;
+/*
+ * Once it runs: is it in the jail that it told of, and, for "strict", are all walls
+ * there? Nothing is to be handed to a guest before. 0; -EPERM with a sentence.
+ */
+int monitor_verify(const struct monitor *m, const char *jail, struct err *e) must_check;
+/* Does that wall stand (vmm/jail.h has the words)? */
+bool monitor_wall(const struct monitor *m, const char *name) must_check;
 /* Take what the pipes hold; never waits. */
 void monitor_read(struct monitor *m);
 /*

@@ -75,9 +75,26 @@ static json_t *ms(bool known, uint64_t ns)
 	return known ? json_real((double)us / US_PER_MS) : json_null();
 }
 
+/* {"mode": ..., "walls": [those that stand], "missing": [the others]} */
+static json_t *jail(const struct result *r)
+{
+	json_t *stand = json_array(), *missing = json_array();
+	const char *w = r->walls;
+
+	while (*w) {
+		size_t n = strcspn(w, " ");
+		bool no = *w == '-';
+
+		json_array_append_new(no ? missing : stand, json_stringn(w + no, n - no));
+		w += n + (w[n] == ' ');
+	}
+	return json_pack("{s:s, s:o, s:o}", "mode", r->jail, "walls", stand,
+			 "missing", missing);
+}
+
 static json_t *describe(const struct result *r)
 {
-	return json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:s?}",
+	return json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?}",
 		"exit_code", r->status,
 		"signal", r->signal ? json_integer(r->signal) : json_null(),
 		"timed_out", r->timed_out,
@@ -90,6 +107,7 @@ static json_t *describe(const struct result *r)
 		"exec_ms", ms(r->executed, r->exec_ns),
 		"peak_memory_bytes",
 		r->peak_memory ? json_integer((json_int_t)r->peak_memory) : json_null(),
+		"jail", r->jail ? jail(r) : json_null(),
 		"error", r->error);
 }
 

@@ -15,6 +15,8 @@ struct result {
 	uint64_t ready_ns;		/* to an agent that answers, by a boot or a restore */
 	uint64_t exec_ns;
 	uint64_t peak_memory;		/* bytes; 0: not known */
+	const char *jail;		/* --jail's word; NULL: of another process's doing */
+	const char *walls;		/* with it: as monitor.walls */
 	const char *error;		/* sentence; NULL when the command ran */
 };
 

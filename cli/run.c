@@ -78,6 +78,8 @@ static int start_and_execute(struct run *r)
 	r->x.res.booted = r->m.ready && r->conf.cold;
 	r->x.res.restored = r->m.ready && !r->conf.cold;
 	r->x.res.ready_ns = r->m.ready_ns;
+	r->x.res.jail = r->conf.jail;
+	r->x.res.walls = mon->walls;
 	if (rc > 0) {
 		r->x.ended_by = rc;
 		return 128 + rc;
@@ -98,6 +100,8 @@ static int run_all(struct run *r)
 {
 	int status = CLI_SANDBOX;
 
+	if (!strcmp(r->conf.jail, "none"))
+		cli_say("--jail=none: the monitor has all rights of this user");
 	if (!execution_begin(&r->x, "run", &r->conf))
 		status = start_and_execute(r);
 	machine_stop(&r->m);

@@ -33,6 +33,7 @@ struct run_conf {
 	uint64_t max_output;
 	bool limit_output;
 	unsigned cpus;
+	const char *jail;		/* auto (or NULL), strict, none */
 	bool interactive, tty, json, console, cold;
 	int status_fd;			/* of --json-status-fd; -1: none */
 	char *const *argv;		/* the command, NULL at the end */

@@ -187,6 +187,14 @@ static int opt_cold(void *into, const char *value, struct err *e)
 	return 0;
 }
 
+static int opt_jail(void *into, const char *value, struct err *e)
+{
+	if (strcmp(value, "auto") && strcmp(value, "strict") && strcmp(value, "none"))
+		return err_say(e, -EINVAL, "'%s' is not auto, strict or none", value);
+	((struct run_conf *)into)->jail = value;
+	return 0;
+}
+
 static int opt_console(void *into, const char *value, struct err *e)
 {
 	(void)value;
@@ -235,6 +243,8 @@ const struct opt run_opts[] = {
 	  opt_status_fd, NULL },
 	{ "cold", 0, NULL, "boot a kernel instead of restoring a template", opt_cold, NULL },
 	{ "console", 0, NULL, "show the guest's console on stderr", opt_console, NULL },
+	{ "jail", 0, "KIND", "walls around the monitor: auto (what the host allows), strict (all), none",
+	  opt_jail, "auto strict none" },
 	{ "rm", 0, NULL, "keep nothing afterwards (always so in this version)", opt_rm, NULL },
 	/* Of later versions; known, so that they are refused by name. */
 	{ "name", 0, "N", NULL, NULL, NULL },
@@ -251,14 +261,13 @@ const struct opt run_opts[] = {
 	{ "secret", 0, "NAME", NULL, NULL, NULL },
 	{ "image", 0, "REF", NULL, NULL, NULL },
 	{ "from", 0, "SNAPSHOT", NULL, NULL, NULL },
-	{ "jail", 0, "KIND", NULL, NULL, NULL },
 	{ 0 },
 };
 
 void run_conf_init(struct run_conf *c)
 {
 	*c = (struct run_conf){
-		.memory = RUN_MEMORY_DEFAULT, .cpus = 1, .status_fd = -1,
+		.memory = RUN_MEMORY_DEFAULT, .cpus = 1, .status_fd = -1, .jail = "auto",
 	};
 }
 

@@ -43,6 +43,7 @@ def parse():
     for name in ("cpus", "cid", "boot-timeout", "status-fd", "parent-fd"):
         p.add_argument("--" + name, type=int, default=-1)
     p.add_argument("--console", action="store_true")
+    p.add_argument("--jail")
     return p.parse_args()
 
 
@@ -118,7 +119,7 @@ def main():
         open(f, "rb").close()
     if "FAKE_PID" in os.environ:
         with open(os.environ["FAKE_PID"], "w") as f:
-            f.write(str(os.getpid()))
+            f.write(os.readlink("/proc/self"))    # as seen outside of its pid namespace
     threading.Thread(target=watch_parent, args=(opt.parent_fd,), daemon=True).start()
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(opt.vsock)

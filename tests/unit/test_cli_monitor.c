@@ -23,10 +23,13 @@ static void fini(void)
 
 TestSuite(cli_monitor, .fini = fini);
 
+static const char *jail;
+
 static void start(const char *body)
 {
 	struct monitor_conf c = { .vmm = script, .kernel = "k", .initrd = "i", .vsock = "v",
-				  .memory = 64u << 20, .cpus = 2, .boot_timeout_s = 9 };
+				  .memory = 64u << 20, .cpus = 2, .boot_timeout_s = 9,
+				  .jail = jail };
 	int fd;
 
 	snprintf(script, sizeof(script), "/tmp/monitor-XXXXXX");
@@ -84,8 +87,54 @@ Test(cli_monitor, an_end_without_a_word)
 
 Test(cli_monitor, an_end_by_a_signal)
 {
-	cr_assert_str_eq(explain("kill -KILL $$"),
-			 "the monitor sandbox-vmm was killed by signal 9 (Killed) today");
+	/* From outside: in its pid namespace nobody can kill the first process. */
+	start("while :; do sleep 1; done");
+	cr_assert_eq(kill(m.pid, SIGKILL), 0);
+	cr_assert(monitor_ended(&m, 20000));
+	monitor_explain(&m, "today", &e);
+	cr_assert_str_eq(e.msg, "the monitor sandbox-vmm was killed by signal 9 (Killed) today");
+}
+
+Test(cli_monitor, an_end_by_its_own_jail)
+{
+	jail = "none";		/* so that the shell can send itself a signal */
+	cr_assert(strstr(explain("kill -SYS $$"), "was killed today for a system call that its "
+			 "jail forbids"), "%s", e.msg);
+}
+
+Test(cli_monitor, it_is_the_first_in_a_pid_namespace)
+{
+	start("test $$ = 1 && echo end reset >&3");
+	cr_assert(monitor_ended(&m, 20000));
+	cr_assert_str_eq(m.end, "reset");
+	monitor_stop(&m);
+	jail = "none";
+	start("test $$ = 1 || echo end reset >&3");
+	cr_assert(monitor_ended(&m, 20000));
+	cr_assert_str_eq(m.end, "reset");
+}
+
+/* A shell that says it is jailed, and is not. */
+Test(cli_monitor, a_jail_that_is_not_there_is_noticed)
+{
+	start("echo jail user seccomp caps >&3; echo run 1 >&3; while :; do sleep 1; done");
+	for (int i = 0; i < 2000 && !m.running; i++)
+		cr_assert_not(monitor_ended(&m, 10));
+	cr_assert_eq(monitor_verify(&m, "auto", &e), -EPERM);
+	cr_assert(strstr(e.msg, "is without a seccomp filter, although it said otherwise"), "%s",
+		  e.msg);
+}
+
+Test(cli_monitor, strict_wants_every_wall)
+{
+	start("echo jail user -pid caps >&3; echo run 1 >&3; while :; do sleep 1; done");
+	for (int i = 0; i < 2000 && !m.running; i++)
+		cr_assert_not(monitor_ended(&m, 10));
+	cr_assert_eq(monitor_verify(&m, "auto", &e), 0);
+	cr_assert_eq(monitor_verify(&m, "strict", &e), -EPERM);
+	cr_assert_str_eq(e.msg, "the monitor has not all of its walls: user -pid caps");
+	cr_assert(monitor_wall(&m, "user") && monitor_wall(&m, "caps"));
+	cr_assert_not(monitor_wall(&m, "pid") || monitor_wall(&m, "use"));
 }
 
 Test(cli_monitor, a_program_that_cannot_be_executed)
@@ -104,15 +153,15 @@ Test(cli_monitor, it_gets_its_options_and_no_descriptor_too_many)
 	int leak = open("/dev/null", O_RDONLY);	/* not close-on-exec */
 
 	cr_assert_geq(leak, 0);
-	start("echo \"$*\" >&2; ls /proc/$$/fd | tr '\\n' ' ' >&2");
+	start("echo \"$*\" >&2; ls /proc/self/fd | tr '\\n' ' ' >&2");
 	close(leak);
 	cr_assert(monitor_ended(&m, 20000));
 	monitor_tail(&m, 9, text, sizeof(text));
 	cr_assert(strstr(text, "--vsock v"), "%s", text);
 	cr_assert(strstr(text, "--kernel k --initrd i --memory 65536k --cpus 2"), "%s", text);
 	cr_assert(strstr(text, "--boot-timeout 9"), "%s", text);
-	/* 10 is the shell's own copy of the script. */
-	cr_assert(strstr(text, "| 0 1 10 2 3 4 \n"), "%s", text);
+	/* 5 is what ls reads. */
+	cr_assert(strstr(text, "| 0 1 2 3 4 5 \n"), "%s", text);
 }
 
 Test(cli_monitor, it_is_killed_and_reaped)

@@ -35,7 +35,18 @@ Test(cli_result, one_line_with_every_key)
 		"{\"exit_code\":137,\"signal\":9,\"timed_out\":false,\"oom\":true,"
 		"\"truncated\":false,\"stdout_truncated\":false,\"stderr_truncated\":false,"
 		"\"boot_ms\":null,\"restore_ms\":null,\"exec_ms\":1.234,\"peak_memory_bytes\":4096,"
-		"\"error\":null}\n");
+		"\"jail\":null,\"error\":null}\n");
+}
+
+Test(cli_result, walls_that_stand_and_those_that_do_not)
+{
+	struct result r = { .jail = "auto", .walls = "user -pid seccomp" };
+
+	cr_assert(strstr(written(&r, -1, -1), "\"jail\":{\"mode\":\"auto\",\"walls\":[\"user\","
+			 "\"seccomp\"],\"missing\":[\"pid\"]}"));
+	r = (struct result){ .jail = "none", .walls = "" };
+	cr_assert(strstr(written(&r, -1, -1),
+			 "\"jail\":{\"mode\":\"none\",\"walls\":[],\"missing\":[]}"));
 }
 
 Test(cli_result, output_as_text_or_base64)
