@@ -4,7 +4,7 @@
  *
  * An inode lives while the guest has references (LOOKUP counts them up, FORGET down) or
  * while something of ours points at it: a request, a child, an open file. Two hash tables
- * grow together. Files with several names are one inode, known by the name used last.
+ * grow together. Files with several names are one inode, known by the two names used last.
  */
 #include "devices/fs/place.h"
 #include "devices/fs/server.h"
@@ -130,6 +130,7 @@ void inode_exit(struct fs *fs)
 			if (n->share)
 				share_unref(n->share);
 			free(n->name);
+			free(n->alt_name);
 			free(n);
 		}
 	}
@@ -189,6 +190,7 @@ static void inode_free(struct fs *fs, struct inode *n)
 	fs->inodes--;
 	share_unref(n->share);
 	free(n->name);
+	free(n->alt_name);
 	free(n);
 }
 
@@ -196,9 +198,11 @@ static void inode_free(struct fs *fs, struct inode *n)
 void inode_put_locked(struct fs *fs, struct inode *n)
 {
 	while (n && !--n->refs && !n->lookups && n != fs->root) {
-		struct inode *parent = n->parent;
+		struct inode *parent = n->parent, *other = n->alt_parent;
 
 		inode_free(fs, n);
+		/* Only files have another one, so that this goes two levels deep at most. */
+		inode_put_locked(fs, other);
 		n = parent;
 	}
 }
@@ -235,6 +239,16 @@ static bool makes_circle(const struct inode *n, const struct inode *parent)
 	return false;
 }
 
+static void drop_alt(struct fs *fs, struct inode *n)
+{
+	struct inode *old = n->alt_parent;
+
+	free(n->alt_name);
+	n->alt_name = NULL;
+	n->alt_parent = NULL;
+	inode_put_locked(fs, old);
+}
+
 static int set_name(struct fs *fs, struct inode *n, struct inode *parent, const char *name)
 {
 	struct inode *old = n->parent;
@@ -247,11 +261,17 @@ static int set_name(struct fs *fs, struct inode *n, struct inode *parent, const 
 	copy = strdup(name);
 	if (!copy)
 		return -ENOMEM;
-	free(n->name);
+	parent->refs++;
+	if (old && n->type != S_IFDIR) {
+		drop_alt(fs, n);
+		n->alt_parent = old;
+		n->alt_name = n->name;
+	} else {
+		free(n->name);
+		inode_put_locked(fs, old);
+	}
 	n->name = copy;
 	n->parent = parent;
-	parent->refs++;
-	inode_put_locked(fs, old);
 	return 0;
 }
 
@@ -342,13 +362,16 @@ int inode_find(struct fs *fs, struct share *s, struct inode *parent, const char 
 	return rc;
 }
 
+/* The name before it takes its place: if it is no link, it will turn out to be wrong. */
 static void drop_name(struct fs *fs, struct inode *n)
 {
 	struct inode *old = n->parent;
 
 	free(n->name);
-	n->name = NULL;
-	n->parent = NULL;
+	n->name = n->alt_name;
+	n->parent = n->alt_parent;
+	n->alt_name = NULL;
+	n->alt_parent = NULL;
 	inode_put_locked(fs, old);
 }
 
@@ -359,9 +382,12 @@ void inode_unlinked(struct fs *fs, struct inode *parent, const char *name,
 
 	pthread_mutex_lock(&fs->lock);
 	n = by_ident(fs, parent->share, id);
-	if (n && n->key[layer].node && n->parent == parent && !strcmp(n->name, name)) {
+	if (n && n->key[layer].node) {
 		n->refs++;
-		drop_name(fs, n);
+		if (n->alt_parent == parent && !strcmp(n->alt_name, name))
+			drop_alt(fs, n);
+		if (n->parent == parent && !strcmp(n->name, name))
+			drop_name(fs, n);
 		inode_put_locked(fs, n);
 	}
 	pthread_mutex_unlock(&fs->lock);

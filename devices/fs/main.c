@@ -18,6 +18,7 @@
 
 #define DESCRIPTORS_MAX 16384u
 #define DESCRIPTORS_MIN 256u
+#define STOP_MS		1000
 
 struct options {
 	int window, socket, control, parent;
@@ -174,27 +175,35 @@ static int signals(void)
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
-static void serve(struct fs *fs, struct transport *t, const struct options *o, int signal_fd)
+/*
+ * False: it has been told to stop and does not, as somebody still has the mount (a process
+ * in it, another namespace): the end of this process ends it for them too.
+ */
+static bool serve(struct fs *fs, struct transport *t, const struct options *o, int signal_fd)
 {
 	struct pollfd p[] = { { .fd = t->done, .events = POLLIN },
 			      { .fd = signal_fd, .events = POLLIN },
 			      { .fd = o->parent, .events = POLLIN },
 			      { .fd = o->control, .events = POLLIN } };
+	int wait = -1;
 
 	while (!p[0].revents) {
-		if (poll(p, ARRAY_LEN(p), -1) < 0) {
-			if (errno == EINTR)
-				continue;
-			break;
-		}
+		int n = poll(p, ARRAY_LEN(p), wait);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
 		if (p[1].revents || p[2].revents) {
 			transport_stop(t);
 			p[1].fd = p[2].fd = -1;
+			wait = STOP_MS;
 		}
 		/* Who asked may be gone before the machine is. */
 		if (p[3].revents && control_serve(fs, t, p[3].fd))
 			p[3].fd = -1;
 	}
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -224,7 +233,8 @@ int main(int argc, char **argv)
 		log_say(LOG_LEVEL_ERROR, "%s", e.msg);
 		return 1;
 	}
-	serve(&fs, &t, &o, signal_fd);
+	if (!serve(&fs, &t, &o, signal_fd))
+		return 0;
 	transport_close(&t);
 	fs_close(&fs);
 	return 0;

@@ -66,6 +66,8 @@ struct inode {
 	struct share *share;		/* NULL: the root above the shares */
 	struct inode *parent;		/* held; NULL: a root, or the name is gone */
 	char *name;
+	struct inode *alt_parent;	/* held: a file's name before that, good if it is a link */
+	char *alt_name;
 	struct inode *next;		/* in the table of numbers */
 	struct key key[FS_LAYERS];
 	uint64_t lookups;		/* the guest's references */

@@ -108,15 +108,17 @@ class Model:
         flags = self.rng.choice((os.O_RDONLY, os.O_WRONLY, os.O_RDWR)) | self.rng.choice(
             (0, os.O_CREAT, os.O_CREAT | os.O_EXCL, os.O_TRUNC, os.O_CREAT | os.O_TRUNC,
              os.O_APPEND, os.O_CREAT | os.O_APPEND, os.O_NOFOLLOW, os.O_DIRECTORY))
-        got = self.both("open", os.open, flags | os.O_NONBLOCK, self.rng.choice((0o600, 0o644, 0o777)),
-                        paths=[self.path()], user=self.user())
+        mode = self.rng.choice((0o600, 0o644, 0o777))
+        got = self.both("open", os.open, flags | os.O_NONBLOCK, mode, paths=[self.path()],
+                        user=self.user())
         if got:
-            kinds = [stat.S_IFMT(os.fstat(fd).st_mode) for fd in got]
-            assert kinds[0] == kinds[1]
-            if kinds[0] == stat.S_IFIFO:    # the server has no descriptor of it: gone with its name
+            # The server has no descriptor of a fifo: it is gone with its last known name.
+            if stat.S_ISFIFO(os.fstat(got[1]).st_mode):
                 os.close(got[0])
                 os.close(got[1])
             else:
+                kinds = [stat.S_IFMT(os.fstat(fd).st_mode) for fd in got]
+                assert kinds[0] == kinds[1], f"opened: {kinds}"
                 self.open.append(got)
         if len(self.open) > 8:
             for fd in self.open.pop(self.rng.randrange(8)):
