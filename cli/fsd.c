@@ -245,8 +245,8 @@ void fsd_explain(const struct fsd *f, const char *when, struct err *e)
 		err_say(e, -EIO, "the server of shared folders, sandbox-fsd, was killed by signal "
 			"%d (%s) %s", signo, strsignal(signo), when);
 	else
-		err_say(e, -EIO, "the server of shared folders, sandbox-fsd, ended %s%s%.120s", when,
-			*text ? ": " : "", text);
+		err_say(e, -EIO, "the server of shared folders, sandbox-fsd, ended %s%s%.120s",
+			when, *text ? ": " : "", text);
 }
 
 void fsd_stop(struct fsd *f)
