@@ -23,7 +23,7 @@ static int from_template(struct machine *m, struct monitor_conf *mc, int sigfd, 
 		mc->restore = dir.path;
 		rc = machine_start(m, mc, sigfd, e);
 		mc->restore = NULL;
-		if (rc >= 0 || !again || m->mon.running)
+		if (rc >= 0 || !again || m->mon.running || !m->mon.pid)
 			return rc;
 		machine_stop(m);
 		template_drop(&dir);
