@@ -32,6 +32,7 @@ struct verb {
 extern const struct verb *const cli_verbs[];
 extern const size_t cli_n_verbs;
 
+extern const struct verb verb_diff, verb_apply, verb_discard;
 extern const struct verb verb_run, verb_doctor, verb_completion, verb_version, verb_help;
 
 /* One line on stderr: "sandbox: ...". Written in one piece; a progress line is taken away first. */

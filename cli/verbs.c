@@ -10,14 +10,15 @@
 #include "cli/term.h"
 
 const struct verb *const cli_verbs[] = {
-	&verb_run, &verb_doctor, &verb_completion, &verb_version, &verb_help,
+	&verb_run, &verb_diff, &verb_apply, &verb_discard,
+	&verb_doctor, &verb_completion, &verb_version, &verb_help,
 };
 const size_t cli_n_verbs = ARRAY_LEN(cli_verbs);
 
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
 	"create", "start", "stop", "restart", "rm", "ls", "ps", "exec", "shell", "cp", "attach",
-	"detach", "diff", "apply", "snapshot", "rollback", "fork", "image", "logs", "stats",
+	"detach", "snapshot", "rollback", "fork", "image", "logs", "stats",
 	"inspect", "status", "gc",
 };
 
