@@ -19,10 +19,12 @@ enum cli_status {
 struct verb {
 	const char *name;
 	const char *args;	/* for the usage line, after the flags */
-	const char *summary;	/* one line for `sandbox help` */
+	const char *summary;	/* of --help, without the full stop */
+	const char *brief;	/* for `sandbox help`; NULL: the summary */
 	const char *example;	/* lines for --help, each with its own newline */
 	const struct opt *table;	/* NULL: no flag but --help */
 	const char *words;	/* for completion: what the first argument can be */
+	bool names;		/* its words are names of sandboxes */
 	bool command;		/* the words after the flags are a command line */
 	/* argv[0] is the verb. Returns the exit status. */
 	int (*main)(const struct verb *v, int argc, char **argv);
@@ -32,6 +34,8 @@ struct verb {
 extern const struct verb *const cli_verbs[];
 extern const size_t cli_n_verbs;
 
+extern const struct verb verb_create, verb_start, verb_stop, verb_restart, verb_rm, verb_ls,
+	verb_ps, verb_exec, verb_shell;
 extern const struct verb verb_diff, verb_apply, verb_discard;
 extern const struct verb verb_run, verb_doctor, verb_completion, verb_version, verb_help;
 

@@ -18,6 +18,7 @@
 #include "cli/cli.h"
 #include "cli/execute.h"
 #include "cli/parse.h"
+#include "cli/secret.h"
 #include "cli/sigs.h"
 #include "cli/term.h"
 
@@ -95,7 +96,7 @@ static void fill_exec(const struct execution *x, struct client_exec *cx)
 	bool attach = c->interactive || c->tty || !isatty(STDIN_FILENO);
 
 	*cx = (struct client_exec){
-		.argv = (const char *const *)c->argv, .envp = (const char *const *)c->env.v,
+		.argv = (const char *const *)c->argv, .envp = (const char *const *)x->env.v,
 		.cwd = c->workdir, .user = c->user, .group = c->group,
 		.timeout_ns = c->timeout_ns, .limit_output = c->limit_output,
 		.max_output = c->max_output, .pids_max = c->pids, .tty = c->tty,
@@ -210,8 +211,14 @@ struct client_watch *execution_watch(struct execution *x, int fd,
 
 int execution_run(struct execution *x, struct client *client)
 {
+	int rc = 0;
+
 	x->client = client;
-	return start_timer(x) ? CLI_SANDBOX : execute(x);
+	for (size_t i = 0; !rc && i < x->conf->env.n; i++)
+		rc = env_add(&x->env, x->conf->env.v[i], &x->e);
+	if (!rc)
+		rc = run_conf_secrets(x->conf, &x->env, &x->e);
+	return rc || start_timer(x) ? CLI_SANDBOX : execute(x);
 }
 
 /* Things that the person would otherwise have to guess from a number. */
@@ -259,5 +266,6 @@ void execution_end(struct execution *x)
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	secret_free(&x->env);
 	*x = (struct execution)EXECUTION_NONE;
 }

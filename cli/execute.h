@@ -36,6 +36,7 @@ struct execution {
 	bool too_late;			/* the agent did not keep --timeout */
 	uint64_t insist[3];		/* when SIGINT and SIGTERM came, newest first */
 	struct client *client;
+	struct env env;			/* conf's, and the secrets */
 	unsigned keys;			/* of the sequence that leaves a terminal */
 };
 

@@ -24,9 +24,11 @@
 #include <jansson.h>
 #include "cli/machine.h"
 #include "cli/run.h"
+#include "cli/settings.h"
 #include "cli/store.h"
 
 #define KEEPER_PACKET_MAX	65536u	/* bytes of JSON in a request or an answer */
+#define KEEPER_CONNS_MAX	256u	/* commands that run attached, and those that ask */
 #define KEEPER_FDS_MAX		8u	/* descriptors that a request can carry */
 
 /* The keeper's own view of its sandbox. */
@@ -36,8 +38,13 @@ struct keeper {
 	struct run_conf conf;		/* what it was started with */
 	struct machine m;		/* m.client is NULL; see keeper_client() */
 	int sigfd;
-	bool stopping;			/* asked to end */
-	bool paused;			/* a request may keep the idle time from running */
+	bool stopping;			/* asked to end; state.reason says why */
+	uint64_t kill_at;		/* CLOCK_MONOTONIC, when stopping: patience ends */
+	/* Private to keeper_loop.c. */
+	int listener;
+	struct keeper_conn { int fd; bool hold; } conns[KEEPER_CONNS_MAX];
+	size_t n_conns;
+	uint64_t ttl_at, idle_since;
 };
 
 /* One request as its function gets it. */
@@ -46,6 +53,7 @@ struct keeper_req {
 	int fds[KEEPER_FDS_MAX];	/* closed afterwards, unless taken (-1) */
 	size_t n_fds;
 	json_t *answer;			/* an object to add to; sent with "ok" */
+	bool *hold;			/* set: a command runs as long as the connection lives */
 };
 
 /*
@@ -85,6 +93,11 @@ int keeper_ask(int conn, const char *name, json_t *args, const int *fds, size_t 
 /* The same by name: open, look whether it runs (-ESRCH with a sentence), connect, ask. */
 int keeper_ask_box(const char *box, const char *name, json_t *args, const int *fds,
 		   size_t n_fds, int timeout_ms, json_t **answer, struct err *e) must_check;
+/* Open a sandbox that runs; in any case store_close() afterwards. -ESRCH with a sentence. */
+int box_running(struct store_box *b, struct store_state *s, const char *name,
+		struct err *e) must_check;
+/* What a start would use: its config, and the section [sandbox NAME] over it. */
+int keeper_settings(struct store_box *b, struct settings *s, struct err *e) must_check;
 /* A connection to the agent of a running sandbox. NULL with a sentence. */
 struct client *box_client(const struct store_state *s, struct err *e);
 #endif

@@ -4,6 +4,7 @@
  */
 #include <fcntl.h>
 #include "cli/cli.h"
+#include "cli/keeper.h"
 
 /* A program started without one of the first three must not open a socket under its number. */
 static void fill_std_fds(void)
@@ -31,6 +32,8 @@ int main(int argc, char **argv)
 		word = "help";
 	else if (!strcmp(word, "--version") || !strcmp(word, "-V"))
 		word = "version";
+	if (!strcmp(word, "_keep"))
+		return keeper_main(argc - 1, argv + 1);
 	v = cli_find(word);
 	if (!v) {
 		cli_no_verb(word);

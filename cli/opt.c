@@ -94,10 +94,22 @@ static int unknown(const struct opt *table, const char *verb, const char *word, 
 		       "'sandbox %s --help'", name, best, verb);
 }
 
+struct state {
+	const struct opt *table;
+	const char *verb;
+	int argc;
+	char **argv;
+	void *into;
+	opt_each_fn each;	/* NULL: the rows' own functions */
+	struct err *e;
+	bool help;
+};
+
 /* The row's function, with the flag's name before its sentence. */
-static int apply(const struct opt *o, bool was_long, const char *value, void *into, struct err *e)
+static int apply(const struct state *s, const struct opt *o, bool was_long, const char *value)
 {
 	char shown[WORD_MAX];
+	struct err *e = s->e;
 	int rc;
 
 	if (was_long)
@@ -107,21 +119,11 @@ static int apply(const struct opt *o, bool was_long, const char *value, void *in
 	if (!o->parse)
 		return err_say(e, -ENOTSUP, "%s is not in this version of sandbox; leave it out",
 			       shown);
-	rc = o->parse(into, value, e);
+	rc = s->each ? s->each(o, value, s->into, e) : o->parse(s->into, value, e);
 	if (rc)
 		err_wrap(e, "%s", shown);
 	return rc;
 }
-
-struct state {
-	const struct opt *table;
-	const char *verb;
-	int argc;
-	char **argv;
-	void *into;
-	struct err *e;
-	bool help;
-};
 
 /* argv[i] starts with `--`. Returns how many words it took, or -errno. */
 static int long_flag(struct state *s, int i)
@@ -148,7 +150,7 @@ static int long_flag(struct state *s, int i)
 		value = s->argv[i + 1];
 		used = 2;
 	}
-	rc = apply(o, true, value, s->into, s->e);
+	rc = apply(s, o, true, value);
 	return rc ? rc : used;
 }
 
@@ -174,11 +176,34 @@ static int short_flags(struct state *s, int i)
 				return err_say(s->e, -EINVAL, "-%c needs a value: -%c %s",
 					       o->letter, o->letter, o->arg);
 		}
-		rc = apply(o, false, value, s->into, s->e);
+		rc = apply(s, o, false, value);
 		if (rc || value)
 			return rc ? rc : used;
 	}
 	return 1;
+}
+
+static int parse(struct state *s, int from, struct opt_end *end)
+{
+	int i = from;
+
+	*end = (struct opt_end){ 0 };
+	while (i < s->argc && !s->help && s->argv[i][0] == '-' && s->argv[i][1]) {
+		int used;
+
+		if (!strcmp(s->argv[i], "--")) {
+			end->dashes = true;
+			i++;
+			break;
+		}
+		used = s->argv[i][1] == '-' ? long_flag(s, i) : short_flags(s, i);
+		if (used < 0)
+			return used;
+		i += used;
+	}
+	end->words = i;
+	end->help = s->help;
+	return 0;
 }
 
 int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, int from,
@@ -186,25 +211,17 @@ int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, 
 {
 	struct state s = { .table = table, .verb = verb, .argc = argc, .argv = argv,
 			   .into = into, .e = e };
-	int i = from;
 
-	*end = (struct opt_end){ 0 };
-	while (i < argc && !s.help && argv[i][0] == '-' && argv[i][1]) {
-		int used;
+	return parse(&s, from, end);
+}
 
-		if (!strcmp(argv[i], "--")) {
-			end->dashes = true;
-			i++;
-			break;
-		}
-		used = argv[i][1] == '-' ? long_flag(&s, i) : short_flags(&s, i);
-		if (used < 0)
-			return used;
-		i += used;
-	}
-	end->words = i;
-	end->help = s.help;
-	return 0;
+int opt_parse_each(const struct opt *table, const char *verb, int argc, char **argv, int from,
+		   opt_each_fn each, void *arg, struct opt_end *end, struct err *e)
+{
+	struct state s = { .table = table, .verb = verb, .argc = argc, .argv = argv,
+			   .into = arg, .each = each, .e = e };
+
+	return parse(&s, from, end);
 }
 
 void opt_help(const struct opt *table, FILE *out)

@@ -40,6 +40,11 @@ struct opt_end {
 int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, int from,
 	      void *into, struct opt_end *end, struct err *e) must_check;
 
+/* The same, but each flag is given to @each with its row, which may call the row's function. */
+typedef int (*opt_each_fn)(const struct opt *row, const char *value, void *arg, struct err *e);
+int opt_parse_each(const struct opt *table, const char *verb, int argc, char **argv, int from,
+		   opt_each_fn each, void *arg, struct opt_end *end, struct err *e) must_check;
+
 /* Help lines of the table to @out; rows without a help line are left out. */
 void opt_help(const struct opt *table, FILE *out);
 

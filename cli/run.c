@@ -10,11 +10,14 @@
 #include "cli/cli.h"
 #include "cli/execute.h"
 #include "cli/launch.h"
+#include "cli/named.h"
+#include "cli/settings.h"
 
 #define EXPLAIN_MS	5000		/* a panic is told 3 s after it happened */
 
 struct run {
 	struct run_conf conf;
+	struct settings set;		/* the person's defaults */
 	struct machine m;
 	struct execution x;
 	bool gone;			/* the monitor ended */
@@ -115,8 +118,13 @@ static int run_all(struct run *r)
 static int parse(struct run *r, const struct verb *v, int argc, char **argv, bool *done)
 {
 	struct opt_end end;
-	int rc = opt_parse(v->table, v->name, argc, argv, 1, &r->conf, &end, &r->x.e);
+	struct err *e = &r->x.e;
+	int rc = settings_defaults(&r->set, e);
 
+	if (!rc)
+		rc = settings_apply(&r->set, "", NULL, &r->conf, "the configuration", e);
+	if (!rc)
+		rc = opt_parse(v->table, v->name, argc, argv, 1, &r->conf, &end, e);
 	if (rc)
 		return rc;
 	if (end.help) {
@@ -132,7 +140,9 @@ static int parse(struct run *r, const struct verb *v, int argc, char **argv, boo
 			       "images are not in this version of sandbox; leave it out",
 			       argv[end.words]);
 	r->conf.argv = argv + end.words;
-	return run_conf_check(&r->conf, &r->x.e);
+	if (r->conf.name || r->conf.keep || r->conf.detach)
+		return 0;
+	return run_conf_check(&r->conf, e);
 }
 
 static int run_main(const struct verb *v, int argc, char **argv)
@@ -148,20 +158,25 @@ static int run_main(const struct verb *v, int argc, char **argv)
 		status = execution_report(&r.x, CLI_SANDBOX);
 	} else if (done) {
 		status = fflush(stdout) ? CLI_SANDBOX : CLI_OK;
+	} else if (r.conf.name || r.conf.keep || r.conf.detach) {
+		status = run_named(v, argc, argv);
 	} else {
 		status = run_all(&r);
 	}
 	execution_end(&r.x);
 	run_conf_free(&r.conf);
+	settings_free(&r.set);
 	return status;
 }
 
 const struct verb verb_run = {
 	.name = "run", .args = "[--] CMD [ARG...]",
-	.summary = "Run a command in a fresh microVM, then remove it",
+	.summary = "Run a command in a fresh microVM, then remove it; with --name, keep it running",
+	.brief = "Run a command in a fresh microVM",
 	.example = "  sandbox run -- uname -a\n"
 		   "  tar c src | sandbox run --timeout 5m -m 512M -- sh -c 'tar x && ls src'\n"
 		   "  sandbox run -t -- sh\n"
-		   "  sandbox run -v .:cow -- make test\n",
+		   "  sandbox run -v .:cow -- make test\n"
+		   "  sandbox run --name web -- sh -c 'echo hello >/tmp/file'\n",
 	.table = run_opts, .command = true, .main = run_main,
 };

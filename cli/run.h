@@ -16,6 +16,7 @@
 #define RUN_JSON_OUTPUT		(16ull << 20)	/* --json without --max-output: bytes per stream */
 
 struct run_conf {
+	struct env secrets;		/* NAME=env:V or NAME=file:F, as given; never a value */
 	struct env env;			/* of -e; after run_conf_check() the whole of it */
 	struct env env_file;
 	const char *workdir;		/* NULL: the agent's default */
@@ -35,6 +36,10 @@ struct run_conf {
 	unsigned cpus;
 	const char *jail;		/* auto (or NULL), strict, none */
 	bool interactive, tty, json, console, cold;
+	/* Of named sandboxes: */
+	const char *name;		/* NULL: none, and nothing remains */
+	uint64_t idle_ns, ttl_ns;	/* 0: none */
+	bool keep, rm, detach;
 	int status_fd;			/* of --json-status-fd; -1: none */
 	char *const *argv;		/* the command, NULL at the end */
 };
@@ -48,5 +53,12 @@ void run_conf_init(struct run_conf *c);
  * terminal, the descriptor, the environment as a whole. 0 or -errno with a sentence.
  */
 int run_conf_check(struct run_conf *c, struct err *e) must_check;
+/* The part of it that is about the command: terminal, output, environment. */
+int run_conf_check_command(struct run_conf *c, struct err *e) must_check;
+/*
+ * Add the secrets' values to @env, which goes to the guest's process and nowhere else.
+ * -ENOENT and others with a sentence that has no value in it.
+ */
+int run_conf_secrets(const struct run_conf *c, struct env *env, struct err *e) must_check;
 void run_conf_free(struct run_conf *c);
 #endif

@@ -8,6 +8,8 @@
 #include "cli/host.h"
 #include "cli/parse.h"
 #include "cli/run.h"
+#include "cli/secret.h"
+#include "cli/store.h"
 
 #define GUEST_PIDS_MAX	4194304u	/* PID_MAX_LIMIT of a 64-bit kernel */
 #define MEMORY_STEP	(2ull << 20)
@@ -33,6 +35,11 @@ static int opt_yes(void *into, const char *value, struct err *e)
 	(void)e;
 	((struct run_conf *)into)->yes = true;
 	return 0;
+}
+
+static int opt_secret(void *into, const char *value, struct err *e)
+{
+	return secret_add(&((struct run_conf *)into)->secrets, value, e);
 }
 
 static int opt_workdir(void *into, const char *value, struct err *e)
@@ -203,13 +210,38 @@ static int opt_console(void *into, const char *value, struct err *e)
 	return 0;
 }
 
-/* Without a name nothing is kept: --rm asks for what happens anyway. */
+static int opt_name(void *into, const char *value, struct err *e)
+{
+	((struct run_conf *)into)->name = value;
+	return store_name_check(value, e);
+}
+
 static int opt_rm(void *into, const char *value, struct err *e)
 {
-	(void)into;
+	struct run_conf *c = into;
+
 	(void)value;
-	(void)e;
-	return 0;
+	c->rm = true;
+	return c->keep ? err_say(e, -EINVAL, "the sandbox cannot be both kept and removed") : 0;
+}
+
+static int opt_keep(void *into, const char *value, struct err *e)
+{
+	struct run_conf *c = into;
+
+	(void)value;
+	c->keep = true;
+	return c->rm ? err_say(e, -EINVAL, "the sandbox cannot be both kept and removed") : 0;
+}
+
+static int opt_idle(void *into, const char *value, struct err *e)
+{
+	return parse_duration(value, &((struct run_conf *)into)->idle_ns, e);
+}
+
+static int opt_ttl(void *into, const char *value, struct err *e)
+{
+	return parse_duration(value, &((struct run_conf *)into)->ttl_ns, e);
 }
 
 const struct opt run_opts[] = {
@@ -222,6 +254,8 @@ const struct opt run_opts[] = {
 	  NULL },
 	{ "workdir", 'w', "DIR", "folder to start in (default: the current one if shared, else /)",
 	  opt_workdir, NULL },
+	{ "secret", 0, "NAME[=env:V|file:F]", "a variable whose value is kept nowhere else",
+	  opt_secret, NULL },
 	{ "user", 'u', "USER[:GROUP]", "name or number (default root)", opt_user, NULL },
 	{ "interactive", 'i', NULL, "attach stdin even if it is a terminal", opt_interactive,
 	  NULL },
@@ -245,20 +279,20 @@ const struct opt run_opts[] = {
 	{ "console", 0, NULL, "show the guest's console on stderr", opt_console, NULL },
 	{ "jail", 0, "KIND", "walls around the monitor: auto (what the host allows), strict (all), none",
 	  opt_jail, "auto strict none" },
-	{ "rm", 0, NULL, "keep nothing afterwards (always so in this version)", opt_rm, NULL },
+	{ "name", 0, "NAME", "keep the sandbox afterwards, under this name", opt_name, NULL },
+	{ "keep", 0, NULL, "keep the sandbox afterwards, also without --name", opt_keep, NULL },
+	{ "rm", 0, NULL, "remove the sandbox afterwards, also with --name", opt_rm, NULL },
+	{ "idle-timeout", 0, "TIME", "stop a kept sandbox in which no command ran for 30m, ...",
+	  opt_idle, NULL },
+	{ "ttl", 0, "TIME", "stop a kept sandbox that long after its start", opt_ttl, NULL },
 	/* Of later versions; known, so that they are refused by name. */
-	{ "name", 0, "N", NULL, NULL, NULL },
-	{ "keep", 0, NULL, NULL, NULL, NULL },
 	{ "detach", 'd', NULL, NULL, NULL, NULL },
 	{ "tmpfs", 0, "PATH", NULL, NULL, NULL },
 	{ "read-only", 0, NULL, NULL, NULL, NULL },
 	{ "disk", 0, "SIZE", NULL, NULL, NULL },
-	{ "idle-timeout", 0, "TIME", NULL, NULL, NULL },
-	{ "ttl", 0, "TIME", NULL, NULL, NULL },
 	{ "allow", 0, "HOST", NULL, NULL, NULL },
 	{ "deny", 0, "HOST", NULL, NULL, NULL },
 	{ "publish", 'p', "PORTS", NULL, NULL, NULL },
-	{ "secret", 0, "NAME", NULL, NULL, NULL },
 	{ "image", 0, "REF", NULL, NULL, NULL },
 	{ "from", 0, "SNAPSHOT", NULL, NULL, NULL },
 	{ 0 },
@@ -276,6 +310,7 @@ void run_conf_free(struct run_conf *c)
 	env_free(&c->env);
 	env_free(&c->env_file);
 	shares_free(&c->shares);
+	env_free(&c->secrets);
 	free(c->user);
 	free(c->group);
 	c->user = c->group = NULL;
@@ -298,6 +333,11 @@ static int whole_env(struct run_conf *c, struct err *e)
 	env_free(&c->env);
 	c->env = all;
 	return c->tty && !env_has(&all, "TERM") ? env_add(&c->env, "TERM", e) : 0;
+}
+
+int run_conf_secrets(const struct run_conf *c, struct env *env, struct err *e)
+{
+	return secret_resolve(&c->secrets, env, e);
 }
 
 static int named_file(struct place *p, const char *path, const char *flag, struct err *e)
@@ -327,29 +367,34 @@ static int check_files(struct run_conf *c, struct err *e)
 	return rc;
 }
 
+int run_conf_check_command(struct run_conf *c, struct err *e)
+{
+	if (c->tty && c->json)
+		return err_say(e, -EINVAL, "--json keeps the output for its object, so the command "
+			       "cannot have a terminal; use --json-status-fd with -t");
+	if (c->tty && !isatty(STDIN_FILENO))
+		return err_say(e, -ENOTTY, "-t needs a terminal, and stdin is none; leave -t out");
+	if (c->json && !c->limit_output) {
+		c->limit_output = true;
+		c->max_output = RUN_JSON_OUTPUT;
+	}
+	return whole_env(c, e);
+}
+
 int run_conf_check(struct run_conf *c, struct err *e)
 {
 	uint64_t have = host_memory();
 	char want[32], host[32];
 	int rc;
 
-	if (c->tty && c->json)
-		return err_say(e, -EINVAL, "--json keeps the output for its object, so the command "
-			       "cannot have a terminal; use --json-status-fd with -t");
-	if (c->tty && !isatty(STDIN_FILENO))
-		return err_say(e, -ENOTTY, "-t needs a terminal, and stdin is none; leave -t out");
 	if (have && c->memory > have)
 		return err_say(e, -EINVAL, "the guest's %s are more than this host's %s; ask for "
 			       "less with --memory", parse_size_text(c->memory, want),
 			       parse_size_text(have, host));
-	if (c->json && !c->limit_output) {
-		c->limit_output = true;
-		c->max_output = RUN_JSON_OUTPUT;
-	}
 	if (!c->yes && shares_guard(&c->shares, e))
 		return err_wrap(e, "-v");
 	if (!c->workdir)
 		c->workdir = shares_workdir(&c->shares, c->workdir_at, sizeof(c->workdir_at));
-	rc = check_files(c, e);
-	return rc ? rc : whole_env(c, e);
+	rc = run_conf_check_command(c, e);
+	return rc ? rc : check_files(c, e);
 }

@@ -10,16 +10,40 @@
 #include "cli/term.h"
 
 const struct verb *const cli_verbs[] = {
-	&verb_run, &verb_diff, &verb_apply, &verb_discard,
-	&verb_doctor, &verb_completion, &verb_version, &verb_help,
+	&verb_run,
+	&verb_create,
+	&verb_start,
+	&verb_stop,
+	&verb_restart,
+	&verb_rm,
+	&verb_ls,
+	&verb_ps,
+	&verb_exec,
+	&verb_shell,
+	&verb_diff,
+	&verb_apply,
+	&verb_discard,
+	&verb_doctor,
+	&verb_completion,
+	&verb_version,
+	&verb_help,
 };
 const size_t cli_n_verbs = ARRAY_LEN(cli_verbs);
 
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
-	"create", "start", "stop", "restart", "rm", "ls", "ps", "exec", "shell", "cp", "attach",
-	"detach", "snapshot", "rollback", "fork", "image", "logs", "stats",
-	"inspect", "status", "gc",
+	"cp",
+	"attach",
+	"detach",
+	"snapshot",
+	"rollback",
+	"fork",
+	"image",
+	"logs",
+	"stats",
+	"inspect",
+	"status",
+	"gc",
 };
 
 void cli_say(const char *fmt, ...)
@@ -97,7 +121,7 @@ void cli_help(FILE *out)
 
 		snprintf(left, sizeof(left), "%s%s%s%s", v->name, v->table ? " [flags]" : "",
 			 *v->args ? " " : "", v->args);
-		fprintf(out, "  sandbox %-34s %s\n", left, v->summary);
+		fprintf(out, "  sandbox %-34s %s\n", left, v->brief ? v->brief : v->summary);
 	}
 	fputs("\n'sandbox VERB --help' lists the flags of a verb; 'man sandbox' has the rest.\n\n"
 	      "Example:\n  sandbox run -- sh -c 'echo hello from $(uname -r)'\n", out);

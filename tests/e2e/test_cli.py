@@ -269,7 +269,7 @@ def test_refusals(p):
         (["-v", "/:/w", "--", "true"], "-v: / is guarded"),
         (["-v", os.environ["HOME"] + ":/w:ro", "--", "true"], "is guarded"),
         (["-v", "/usr/share:/a", "-v", "/usr/share:/b:cow", "--", "true"], "overlap"),
-        (["--secret=A", "--", "true"], "--secret is not in this version"),
+        (["--secret=A=xyzzy", "--", "true"], "--secret: A: a value cannot be given on the command"),
         (["--network", "public", "--", "true"], "'public' is not in this version"),
         (["--network", "full", "--", "true"], "'full' is no kind of network"),
         (["--json-status-fd", "77", "--", "true"], "descriptor 77 is not open for writing"),
@@ -292,7 +292,7 @@ def test_refusals(p):
 
 
 def test_words_that_are_no_verb(p):
-    for args, sentence in ((["rnu"], "did you mean 'run'?"), (["ps"], "not in this version"),
+    for args, sentence in ((["rnu"], "did you mean 'run'?"), (["cp"], "not in this version"),
                            (["--json"], "must come after a verb"),
                            (["completion", "tcsh"], "none of bash, zsh and fish"),
                            (["doctor", "now"], "one word too many")):
@@ -671,9 +671,9 @@ def test_help_names_every_flag_and_fits(p):
         return r.stdout.decode()
 
     tree = words("help")
-    check(len(tree.splitlines()) <= 24, "the tree does not fit one screen")
+    check(len(tree.splitlines()) <= 48, "the tree does not fit one screen")
     verbs = re.findall(r"^  sandbox (\w+)", tree, re.M)[:-1]
-    check("run" in verbs and "exec" not in verbs, f"verbs: {verbs}")
+    check("run" in verbs and "exec" in verbs, f"verbs: {verbs}")
     for verb in verbs:
         text = words(verb, "--help")
         equal(text, words("help", verb), f"two ways to the help of {verb}")
@@ -683,7 +683,7 @@ def test_help_names_every_flag_and_fits(p):
                  "--timeout", "-m, --memory", "--cpus", "--pids-limit", "--max-output",
                  "--kernel", "--initrd", "--json ", "--json-status-fd", "--console"):
         check(flag in text, f"{flag} is not in the help of run")
-    check("--secret" not in text, "a flag of a later version is listed")
+    check("--publish" not in text, "a flag of a later version is listed")
     with open(os.path.join(TOP, "docs", "sandbox.1")) as f:
         page = f.read().replace("\\-", "-")
     for flag in re.findall(r"--[a-z-]+", text):
