@@ -65,6 +65,17 @@ int keeper_settings(struct store_box *b, struct settings *s, struct err *e)
 	return rc;
 }
 
+/* What is changed in cow shares stays with the sandbox. */
+static int changes_dir(struct keeper *k, struct err *e)
+{
+	if (mkdirat(k->box.dir, "cow", 0700) && errno != EEXIST)
+		return err_set(e, -errno, "make a folder for changes in shared folders");
+	k->conf.cow_dir = openat(k->box.dir, "cow", O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+				 O_CLOEXEC);
+	k->conf.always_shares = true;
+	return k->conf.cow_dir < 0 ? err_set(e, -errno, "open the folder for changes") : 0;
+}
+
 static int configure(struct keeper *k, struct settings *s, struct err *e)
 {
 	auto_mem char *text = NULL;
@@ -75,6 +86,8 @@ static int configure(struct keeper *k, struct settings *s, struct err *e)
 		rc = settings_apply(s, "", NULL, &k->conf, "its config", e);
 	if (!rc)
 		rc = run_conf_check(&k->conf, e);
+	if (!rc)
+		rc = changes_dir(k, e);
 	text = rc ? NULL : settings_text(s);
 	if (!rc)
 		rc = text ? store_write(&k->box, "running", text, strlen(text), e) :
@@ -121,8 +134,12 @@ static void epitaph(struct keeper *k)
 	struct err e = { 0 };
 
 	s->life = STORE_STOPPED;
-	if (k->stopping)
+	if (k->stopping && !k->broken)
 		return;
+	if (k->broken) {
+		s->life = STORE_CRASHED;
+		return;
+	}
 	monitor_explain(mon, "while it ran", &e);
 	if (!strcmp(mon->end, "poweroff"))
 		snprintf(s->reason, sizeof(s->reason), "the guest powered itself off");

@@ -38,6 +38,7 @@ struct keeper {
 	struct run_conf conf;		/* what it was started with */
 	struct machine m;		/* m.client is NULL; see keeper_client() */
 	int sigfd;
+	bool broken;			/* the server of its folders ended; state.reason says how */
 	bool stopping;			/* asked to end; state.reason says why */
 	uint64_t kill_at;		/* CLOCK_MONOTONIC, when stopping: patience ends */
 	/* Private to keeper_loop.c. */

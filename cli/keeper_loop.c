@@ -215,7 +215,19 @@ static void take_signals(struct keeper *k)
 			keeper_stop(k, GRACE_NS, "its keeper was told to stop by a signal");
 }
 
-enum { P_LISTEN, P_SIGNAL, P_END, P_LOG, P_STATUS, P_CONNS };
+/* Without its folders a sandbox is no use: the guest would hang on them. */
+static void server_ended(struct keeper *k)
+{
+	struct err e = { 0 };
+
+	if (!fsd_ended(&k->m.shared.fsd) || k->broken)
+		return;
+	fsd_explain(&k->m.shared.fsd, "while it ran", &e);
+	keeper_stop(k, 0, e.msg);
+	k->broken = true;
+}
+
+enum { P_LISTEN, P_SIGNAL, P_END, P_SERVER, P_LOG, P_STATUS, P_CONNS };
 
 void keeper_loop(struct keeper *k)
 {
@@ -229,6 +241,7 @@ void keeper_loop(struct keeper *k)
 			[P_LISTEN] = { k->listener, POLLIN, 0 },
 			[P_SIGNAL] = { k->sigfd, POLLIN, 0 },
 			[P_END] = { mon->pidfd, POLLIN, 0 },
+			[P_SERVER] = { k->m.shared.fsd.pidfd, POLLIN, 0 },
 			[P_LOG] = { mon->log_fd, POLLIN, 0 },
 			[P_STATUS] = { mon->status_fd, POLLIN, 0 },
 		};
@@ -242,6 +255,8 @@ void keeper_loop(struct keeper *k)
 		if (p[P_END].revents && monitor_ended(mon, 0))
 			return;
 		take_signals(k);
+		if (p[P_SERVER].revents)
+			server_ended(k);
 		/* From the last one, as the place of one that is dropped is filled from there. */
 		for (size_t i = n; i-- > 0;)
 			if (p[P_CONNS + i].revents && !take_requests(k, i))

@@ -128,8 +128,10 @@ int named_keep_flag(struct named *n, const struct opt *row, const char *value, s
 {
 	int rc = row->parse(n, value, e);
 
-	/* The environment is kept as it came out in the end, not as it was asked for. */
-	if (!rc && is_run_row(row) && settings_has(row) && strcmp(row->name, "env") != 0)
+	/* These are kept as they came out in the end, not as they were asked for. */
+	if (!strcmp(row->name, "env") || !strcmp(row->name, "volume"))
+		return rc;
+	if (!rc && is_run_row(row) && settings_has(row))
 		rc = keep_text(n, row, value, e);
 	return rc;
 }
