@@ -362,6 +362,15 @@ static int rewind_dir(struct req *r, struct handle *h)
 	return 0;
 }
 
+/* A position in a list, without the list: the guest was restored in between. */
+static bool lost_list(struct req *r, const struct handle *h)
+{
+	enum fs_layer top;
+
+	return !h->list && h->pos == UINT64_MAX &&
+	       layers_of(r->fs, r->node, &top) == (1u << FS_UPPER | 1u << FS_LOWER);
+}
+
 static int read_dir(struct req *r, bool plus)
 {
 	struct fuse_read_in in;
@@ -376,9 +385,9 @@ static int read_dir(struct req *r, bool plus)
 		return read_root(r, plus, in.offset);
 	h = handle_get(r->fs, in.fh, r->node, true);
 	if (!h)
-		return -EBADF;
+		return handle_missing(r->fs, in.fh);
 	pthread_mutex_lock(&h->lock);
-	rc = in.offset ? 0 : rewind_dir(r, h);
+	rc = !in.offset || lost_list(r, h) ? rewind_dir(r, h) : 0;
 	if (!rc)
 		rc = h->list ? read_list(r, h->list, plus, in.offset) :
 			read_host(r, h, plus, in.offset);
@@ -405,7 +414,7 @@ int op_releasedir(struct req *r)
 
 	if (rc || !r->share)
 		return rc;
-	h = handle_get(r->fs, in.fh, r->node, true);
+	h = handle_last(r->fs, in.fh, r->node, true);
 	if (!h)
 		return -EBADF;
 	handle_release(r->fs, h);
@@ -423,7 +432,7 @@ int op_fsyncdir(struct req *r)
 		return rc;
 	h = handle_get(r->fs, in.fh, r->node, true);
 	if (!h)
-		return -EBADF;
+		return handle_missing(r->fs, in.fh);
 	rc = fsync(h->fd) ? -errno : 0;
 	handle_put(r->fs, h);
 	return rc;

@@ -56,7 +56,7 @@ int handle_new(struct fs *fs, struct inode *n, int fd, int flags, enum fs_layer 
 	return 0;
 }
 
-struct handle *handle_get(struct fs *fs, uint64_t fh, const struct inode *n, bool dir)
+struct handle *handle_last(struct fs *fs, uint64_t fh, const struct inode *n, bool dir)
 {
 	uint32_t slot = (uint32_t)fh;
 	struct handle *h = NULL;
@@ -64,12 +64,64 @@ struct handle *handle_get(struct fs *fs, uint64_t fh, const struct inode *n, boo
 	pthread_mutex_lock(&fs->lock);
 	if (slot < fs->handles_max)
 		h = fs->handle[slot];
-	if (h && (h->fh != fh || (n && h->node != n) || h->dir != dir || h->fd < 0))
+	if (h && (h->fh != fh || h->node != n || h->dir != dir))
 		h = NULL;
 	if (h)
 		h->refs++;
 	pthread_mutex_unlock(&fs->lock);
 	return h;
+}
+
+struct handle *handle_get(struct fs *fs, uint64_t fh, const struct inode *n, bool dir)
+{
+	struct handle *h = handle_last(fs, fh, n, dir);
+
+	if (!h || h->fd >= 0)
+		return h;
+	handle_put(fs, h);
+	return NULL;
+}
+
+int handle_missing(struct fs *fs, uint64_t fh)
+{
+	uint32_t slot = (uint32_t)fh;
+	int rc = -EBADF;
+
+	pthread_mutex_lock(&fs->lock);
+	if (slot < fs->handles_max && fs->handle[slot] && fs->handle[slot]->fh == fh &&
+	    fs->handle[slot]->fd < 0)
+		rc = -ESTALE;
+	pthread_mutex_unlock(&fs->lock);
+	return rc;
+}
+
+int handle_restore(struct fs *fs, struct inode *n, int fd, int flags, enum fs_layer layer,
+		   uint64_t fh)
+{
+	uint32_t slot = (uint32_t)fh;
+	struct handle *h = calloc(1, sizeof(*h));
+	int rc = h ? 0 : -ENOMEM;
+
+	pthread_mutex_lock(&fs->lock);
+	if (!rc && slot >= fs->handles_max)
+		rc = -EINVAL;
+	else if (!rc && fs->handle[slot])
+		rc = -EEXIST;
+	if (!rc) {
+		*h = (struct handle){ .node = n, .fd = fd, .flags = flags & O_ACCMODE, .refs = 1,
+				      .layer = layer, .dir = n->type == S_IFDIR, .fh = fh,
+				      .pos = UINT64_MAX };
+		pthread_mutex_init(&h->lock, NULL);
+		fs->handle[slot] = h;
+		link_in(fs, h);
+	}
+	pthread_mutex_unlock(&fs->lock);
+	if (rc) {
+		free(h);
+		if (fd >= 0)
+			close(fd);
+	}
+	return rc;
 }
 
 struct handle *handle_any(struct fs *fs, struct inode *n, int flags)

@@ -138,7 +138,7 @@ void inode_exit(struct fs *fs)
 	free(fs->by_key);
 }
 
-static struct inode *by_id(const struct fs *fs, uint64_t id)
+struct inode *inode_by_id(const struct fs *fs, uint64_t id)
 {
 	struct inode *n = fs->by_id[id_slot(fs, id)];
 
@@ -161,7 +161,7 @@ struct inode *inode_get(struct fs *fs, uint64_t id)
 	struct inode *n;
 
 	pthread_mutex_lock(&fs->lock);
-	n = by_id(fs, id);
+	n = inode_by_id(fs, id);
 	if (n && !n->lookups)
 		n = NULL;
 	if (n)
@@ -219,7 +219,7 @@ void inode_forget(struct fs *fs, uint64_t id, uint64_t count)
 	struct inode *n;
 
 	pthread_mutex_lock(&fs->lock);
-	n = by_id(fs, id);
+	n = inode_by_id(fs, id);
 	if (n && n != fs->root) {
 		n->refs++;
 		n->lookups -= count < n->lookups ? count : n->lookups;
@@ -413,5 +413,52 @@ void inode_raised(struct fs *fs, struct inode *n, enum fs_layer layer, const str
 		key_clear(fs, n, layer);
 	key_set(fs, n, layer, id);
 	n->layers |= (uint8_t)(1u << layer);
+	pthread_mutex_unlock(&fs->lock);
+}
+
+void inode_renumber(struct fs *fs, struct inode *n, uint64_t id)
+{
+	struct inode **at = &fs->by_id[id_slot(fs, n->id)];
+
+	while (*at != n)
+		at = &(*at)->next;
+	*at = n->next;
+	n->id = id;
+	n->next = fs->by_id[id_slot(fs, id)];
+	fs->by_id[id_slot(fs, id)] = n;
+}
+
+int inode_restore(struct fs *fs, struct share *s, uint64_t number, mode_t type, uint8_t layers,
+		  const struct ident id[FS_LAYERS], struct inode **out)
+{
+	struct inode *n = NULL;
+	int rc = 0;
+
+	pthread_mutex_lock(&fs->lock);
+	if (inode_by_id(fs, number))
+		rc = -EEXIST;
+	else if (fs->inodes >= FS_INODES_MAX)
+		rc = -ENFILE;
+	else if (fs->inodes > fs->buckets && tables_grow(fs))
+		rc = -ENOMEM;
+	if (!rc)
+		n = inode_new(fs, s, number);
+	if (n) {
+		n->type = type;
+		n->layers = layers;
+		for (unsigned i = 0; i < FS_LAYERS; i++)
+			if (layers & 1u << i && id[i].ino && !by_ident(fs, s, &id[i]))
+				key_set(fs, n, i, &id[i]);
+	}
+	pthread_mutex_unlock(&fs->lock);
+	*out = n;
+	return rc ? rc : n ? 0 : -ENOMEM;
+}
+
+void inode_adopt(struct fs *fs, struct inode *n, enum fs_layer layer, const struct ident *id)
+{
+	pthread_mutex_lock(&fs->lock);
+	if (!by_ident(fs, n->share, id))
+		key_set(fs, n, layer, id);
 	pthread_mutex_unlock(&fs->lock);
 }

@@ -31,7 +31,7 @@ int op_read(struct req *r)
 		return -EINVAL;
 	h = handle_get(r->fs, in.fh, r->node, false);
 	if (!h)
-		return -EBADF;
+		return handle_missing(r->fs, in.fh);
 	n = pread(h->fd, r->out, want, (off_t)in.offset);
 	rc = n < 0 ? -errno : 0;
 	handle_put(r->fs, h);
@@ -55,7 +55,7 @@ int op_write(struct req *r)
 		return -EINVAL;
 	h = handle_get(r->fs, in.fh, r->node, false);
 	if (!h)
-		return -EBADF;
+		return handle_missing(r->fs, in.fh);
 	v = (struct iovec){ (void *)(uintptr_t)r->data, in.size };
 	/* The end of the file is where it is on the host, whatever the guest believes. */
 	n = pwritev2(h->fd, &v, 1, (off_t)in.offset, in.flags & O_APPEND &&
@@ -78,7 +78,7 @@ int op_fsync(struct req *r)
 		return rc;
 	h = handle_get(r->fs, in.fh, r->node, false);
 	if (!h)
-		return -EBADF;
+		return handle_missing(r->fs, in.fh);
 	rc = (in.fsync_flags & FUSE_FSYNC_FDATASYNC ? fdatasync(h->fd) : fsync(h->fd)) ? -errno : 0;
 	handle_put(r->fs, h);
 	return rc;
@@ -112,7 +112,7 @@ int op_fallocate(struct req *r)
 		return -EFBIG;
 	h = handle_get(r->fs, in.fh, r->node, false);
 	if (!h)
-		return -EBADF;
+		return handle_missing(r->fs, in.fh);
 	rc = fallocate(h->fd, (int)in.mode, (off_t)in.offset, (off_t)in.length) ? -errno : 0;
 	handle_put(r->fs, h);
 	return rc;
@@ -133,7 +133,7 @@ int op_lseek(struct req *r)
 		return -EINVAL;
 	h = handle_get(r->fs, in.fh, r->node, false);
 	if (!h)
-		return -EBADF;
+		return handle_missing(r->fs, in.fh);
 	at = lseek(h->fd, (off_t)in.offset, (int)in.whence);
 	rc = at < 0 ? -errno : 0;
 	handle_put(r->fs, h);

@@ -300,7 +300,7 @@ int op_release(struct req *r)
 
 	if (rc)
 		return rc;
-	h = handle_get(r->fs, in.fh, r->node, false);
+	h = handle_last(r->fs, in.fh, r->node, false);
 	if (!h)
 		return -EBADF;
 	handle_release(r->fs, h);

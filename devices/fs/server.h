@@ -202,6 +202,15 @@ void inode_unlinked(struct fs *fs, struct inode *parent, const char *name,
 void inode_renamed(struct fs *fs, struct inode *n, struct inode *parent, const char *name);
 /* It now exists in @layer too (directories), or only there (files). */
 void inode_raised(struct fs *fs, struct inode *n, enum fs_layer layer, const struct ident *id);
+/* By its number, whether the guest has it or not; not held. fs.lock held. */
+struct inode *inode_by_id(const struct fs *fs, uint64_t id) must_check;
+/* Its identity in @layer is found out (state.c). Not if another one has it. */
+void inode_adopt(struct fs *fs, struct inode *n, enum fs_layer layer, const struct ident *id);
+/* Give it another number (state.c). fs.lock held. */
+void inode_renumber(struct fs *fs, struct inode *n, uint64_t id);
+/* A new inode as it was saved: no name yet, and no identity where @id[] has no number. */
+int inode_restore(struct fs *fs, struct share *s, uint64_t number, mode_t type, uint8_t layers,
+		  const struct ident id[FS_LAYERS], struct inode **n) must_check;
 struct ident ident_of(const struct statx *st) must_check;
 static inline bool ident_same(const struct ident *a, const struct ident *b)
 {
@@ -212,8 +221,15 @@ static inline bool ident_same(const struct ident *a, const struct ident *b)
 /* Takes @fd. -ENFILE when the guest has too many; the descriptor is closed then. */
 int handle_new(struct fs *fs, struct inode *n, int fd, int flags, enum fs_layer layer,
 	       uint64_t *fh) must_check;
-/* Held; NULL unless it is the guest's, of this inode (NULL: any) and of this kind. */
+/* Held; NULL unless it is the guest's, of this inode and of this kind. */
 struct handle *handle_get(struct fs *fs, uint64_t fh, const struct inode *n, bool dir) must_check;
+/* As handle_get(), also of one that was lost: to release it. */
+struct handle *handle_last(struct fs *fs, uint64_t fh, const struct inode *n, bool dir) must_check;
+/* Why there is none: -EBADF, or -ESTALE if it was lost when the guest was restored. */
+int handle_missing(struct fs *fs, uint64_t fh) must_check;
+/* Open again under its old number; @fd -1: it is lost. -EEXIST, -EINVAL, -ENOMEM. */
+int handle_restore(struct fs *fs, struct inode *n, int fd, int flags, enum fs_layer layer,
+		   uint64_t fh) must_check;
 /* Some open file of @n whose mode allows @flags (O_ACCMODE), held; or NULL. */
 struct handle *handle_any(struct fs *fs, struct inode *n, int flags) must_check;
 void handle_put(struct fs *fs, struct handle *h);
