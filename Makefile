@@ -117,6 +117,7 @@ $(O)/%.o: %.c $(O)/config.h $(O)/flags
 # Marks -> rules -> filters.
 $(O)/gen/jail_rules.h: $(JAIL_SRC) vmm/seccomp/marks.py
 	@mkdir -p $(@D); echo "  MARKS   $@"
+	$(Q)vmm/seccomp/marks.py list $(JAIL_SRC) >$(@D)/calls.txt
 	$(Q)vmm/seccomp/marks.py rules $(JAIL_SRC) >$@
 
 $(O)/gen/compile: vmm/seccomp/compile.c $(O)/gen/jail_rules.h vmm/jail_filters.h vmm/jail.h
@@ -209,6 +210,15 @@ UNIT_KVM_SRC := $(wildcard tests/vm/test_*.c) tests/unit/plain.c
 $(O)/unit-kvm: $(patsubst %.c,$(O)/%.o,$(UNIT_KVM_SRC)) $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
+
+# A program that tries what the jail forbids.
+JAIL_TESTS := $(O)/tests/jail/walls
+$(O)/tests/jail/walls: $(addprefix $(O)/,tests/jail/walls.o tests/jail/world.o tests/jail/acts.o \
+		cli/spawn.o) $(LIBHOST)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -o $@
+
+jail-test-build: $(JAIL_TESTS)
 
 unit: $(O)/unit
 	$(Q)$(O)/unit
@@ -312,7 +322,7 @@ Variables
   SAN=address,undefined or SAN=thread, CC=clang, WERROR=0, V=1, O=folder
 endef
 FORCE:
-.PHONY: all run test test-long setup unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
+.PHONY: jail-test-build all run test test-long setup unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
 	install uninstall menuconfig savedefconfig clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -145,7 +145,10 @@ scripts() {
 	done
 }
 
-jail() { scripts jail; }
+jail() {
+	step "jail: build" 600 one $MAKE $jobs all jail-test-build vm-test-build
+	scripts jail
+}
 fs() { scripts fs; }
 e2e() { scripts e2e; }
 }

@@ -36,6 +36,25 @@ clang_tidy() {
 		clang-tidy --quiet {} -- "${flags[@]}" 2> >(grep -v 'warnings generated' >&2)
 }
 
+# What each kind of thread may ask of the kernel, and what it is to stay below.
+budgets="loop 25 vcpu 8"
+jail_calls() {
+	make --no-print-directory -s "O=$O" "$O/gen/jail_rules.h" &&
+	awk -v budgets="$budgets" '
+		$3 == "call" || $3 == "rare" { n[$1]++ }
+		END {
+			k = split(budgets, b, " ")
+			for (i = 1; i < k; i += 2) max[b[i]] = b[i + 1]
+			for (c in n) {
+				print "system calls of the class " c ": " n[c] \
+					(c in max ? ", at most " max[c] : "")
+				over += c in max && n[c] > max[c]
+			}
+			exit over > 0 || !("loop" in n) || !("vcpu" in n)
+		}' "$O/gen/calls.txt"
+}
+
+lint "system calls of the jail" jail_calls
 lint "rules of the tree" tests/lint/check.py
 tests/lint/test_check.py || failed=1
 lint "shellcheck" shellcheck -x -S warning -e SC2174 "${scripts[@]}"

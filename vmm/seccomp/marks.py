@@ -3,8 +3,9 @@
 """marks.py rules|list FILE... - the marks `#syscalls:CLASS ...` and `#uring:CLASS ...` of sources.
 
 docs/jail.md describes them. `rules` prints C for compile.c; `list` one line for each call of a
-class: `CLASS NAME COUNT-OF-RULES how`, where how is `deny` for a soft refusal, `rare` for a call
-that a test run need not make, `ring` for an operation of the class's ring, else `call`.
+class: `CLASS NAME how args`, where how is `deny` for a soft refusal, `rare` for a call that a
+test run need not make, `ring` for an operation of the class's ring, else `call`; args is `any`,
+or `some` where every rule has a condition.
 """
 import collections
 import re
@@ -84,17 +85,17 @@ def c_rules(rules, ring):
 
 
 def listing(rules, ring):
-    calls = collections.Counter()
-    how = {}
+    how, free = {}, set()
     for r in rules:
-        calls[r.cls, r.name] += 1
         word = {"": "call", "?": "rare"}.get(r.how, "deny")
         if how.get((r.cls, r.name)) != "call":
             how[r.cls, r.name] = word
-    for (cls, name), n in sorted(calls.items()):
-        print(cls, name, n, how[cls, name])
+        if not r.conditions:
+            free.add((r.cls, r.name))
+    for (cls, name), word in sorted(how.items()):
+        print(cls, name, word, "any" if (cls, name) in free else "some")
     for cls, op in sorted(ring):
-        print(cls, op, 1, "ring")
+        print(cls, op, "ring any")
 
 
 def main():
