@@ -132,7 +132,7 @@ static int parse(const char *text, struct share *s, struct err *e)
 		m = strcspn(++rest, ":");
 		rc = target(rest, m, s, e);
 		rest += m;
-	} else if (!rc) {
+	} else if (!rc && s->src) {
 		rc = target(s->src, strlen(s->src), s, e);
 	}
 	return !rc && *rest ? options(rest + 1, s, e) : rc;

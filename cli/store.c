@@ -329,8 +329,8 @@ static int by_name(const void *a, const void *b)
 
 void store_names_free(char **names)
 {
-	for (size_t i = 0; names && names[i]; i++)
-		free(names[i]);
+	for (char **name = names; name && *name; name++)
+		free(*name);
 	free(names);
 }
 
@@ -343,15 +343,14 @@ static bool append(char ***names, size_t *n, const char *name)
 		return false;
 	*names = grown;
 	grown[*n] = strdup(name);
-	if (!grown[*n])
-		return false;
-	grown[++*n] = NULL;
-	return true;
+	grown[*n + 1] = NULL;
+	*n += !!grown[*n];
+	return grown[*n - 1];
 }
 
 char **store_names(size_t *n, struct err *e)
 {
-	char **names = calloc(1, sizeof(*names));
+	char **names = malloc(sizeof(*names));
 	struct err quiet = { 0 };
 	struct place p;
 	auto_fd root = open_root(&p, e);
@@ -359,6 +358,8 @@ char **store_names(size_t *n, struct err *e)
 	bool ok = names && d;
 
 	*n = 0;
+	if (names)
+		*names = NULL;
 	if (root >= 0 && !d)
 		err_set(e, -errno, "list the sandboxes in %s", p.path);
 	if (d)

@@ -102,7 +102,7 @@ static int read_state(const struct store_box *b, struct store_state *s, struct e
 			      "reason", &reason))
 		rc = err_say(e, -EBADMSG, "the file 'state' of sandbox '%s' is damaged; remove the "
 			     "sandbox with 'sandbox rm %s'", b->name, b->name);
-	for (size_t i = 0; !rc && i < ARRAY_LEN(lives); i++)
+	for (size_t i = 0; !rc && life && i < ARRAY_LEN(lives); i++)
 		if (!strcmp(life, lives[i]))
 			s->life = (enum store_life)i;
 	if (!rc) {

@@ -162,7 +162,7 @@ int upper_open(int cow_dir, const struct share *s, struct err *e)
 		return err_set(e, -errno, "make a folder for the changes to %.100s", s->dst);
 	if (read_about(dir, &was, &none))
 		rc = write_about(dir, s, e);
-	else if (strcmp(was.src, s->src) || strcmp(was.dst, s->dst))
+	else if (!was.src || !was.dst || strcmp(was.src, s->src) || strcmp(was.dst, s->dst))
 		rc = err_say(e, -EEXIST, "changes at %.60s are kept for %.80s; take them over with "
 			     "'sandbox apply' or drop them with 'sandbox discard' first", s->dst,
 			     was.src);

@@ -213,8 +213,8 @@ static void on_sent(struct op *op, int res)
 static void forward(struct fs *f, struct virtq *q, struct fs_slot *s)
 {
 	struct vchain *c = &s->chain;
-	unsigned char *to = slot_at(f, s);
 	struct fuse_in_header h;
+	unsigned char *to;
 
 	if (vchain_read(c, 0, &h, sizeof(h))) {
 		virtio_fault(&f->v, "a request shorter than its header");
@@ -230,6 +230,7 @@ static void forward(struct fs *f, struct virtq *q, struct fs_slot *s)
 		answer(f, q, c, h.unique, f->error);
 		return;
 	}
+	to = slot_at(f, s);
 	memcpy(to, &h, sizeof(h));
 	BUG_ON(vchain_read(c, sizeof(h), to + sizeof(h), c->read_len - sizeof(h)));
 	s->q = q;

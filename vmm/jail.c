@@ -18,7 +18,7 @@
 #include "vmm/jail.h"
 
 static const char *const walls[] = {
-#define JAIL_NAME(name, word) [JAIL_##name] = word,
+#define JAIL_NAME(name, word) [JAIL_##name] = (word),
 	JAIL_WALLS(JAIL_NAME)
 #undef JAIL_NAME
 };

@@ -149,7 +149,7 @@ static int load_kernel(const struct conf *c, const struct files *f, const char *
 static int prepare(const struct conf *c, const struct files *f, struct err *e)
 {
 	char option[CLEARCPUID_MAX + 64], cmdline[CMDLINE_MAX];
-	struct fw_entry_x86 fw;
+	struct fw_entry_x86 fw = { 0 };
 	struct vcpu_entry entry;
 	int rc = probe_cpuid(option, sizeof(option), e);
 

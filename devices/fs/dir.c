@@ -418,7 +418,6 @@ int op_releasedir(struct req *r)
 	if (!h)
 		return -EBADF;
 	handle_release(r->fs, h);
-	handle_put(r->fs, h);
 	return 0;
 }
 

@@ -148,11 +148,16 @@ static void unlink_locked(struct fs *fs, struct handle *h)
 	inode_put_locked(fs, h->node);
 }
 
-void handle_put(struct fs *fs, struct handle *h)
+static void drop(struct fs *fs, struct handle *h, bool release)
 {
 	bool last;
 
 	pthread_mutex_lock(&fs->lock);
+	if (release && !h->released) {
+		h->released = true;
+		fs->handle[(uint32_t)h->fh] = NULL;
+		h->refs--;
+	}
 	last = !--h->refs;
 	if (last) {
 		unlink_locked(fs, h);
@@ -168,18 +173,14 @@ void handle_put(struct fs *fs, struct handle *h)
 	free(h);
 }
 
+void handle_put(struct fs *fs, struct handle *h)
+{
+	drop(fs, h, false);
+}
+
 void handle_release(struct fs *fs, struct handle *h)
 {
-	bool first;
-
-	pthread_mutex_lock(&fs->lock);
-	first = !h->released;
-	h->released = true;
-	if (first)
-		fs->handle[(uint32_t)h->fh] = NULL;
-	pthread_mutex_unlock(&fs->lock);
-	if (first)
-		handle_put(fs, h);
+	drop(fs, h, true);
 }
 
 void handle_raise(struct fs *fs, struct inode *n, int dirfd, const char *name)
@@ -218,6 +219,5 @@ void handle_drop_share(struct fs *fs, const struct share *s)
 		if (!h)
 			continue;
 		handle_release(fs, h);
-		handle_put(fs, h);
 	}
 }

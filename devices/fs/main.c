@@ -119,7 +119,7 @@ static int add_share(struct fs *fs, const struct options *o, const char *text, s
 	unsigned long number = id ? strtoul(id, &end, 10) : 0;
 	int root, upper = -1;
 
-	if (!folder || !*id || *end || control_mode(mode_word, &mode))
+	if (!id || !folder || !*id || *end || control_mode(mode_word, &mode))
 		return err_say(e, -EINVAL, "--share is ID:ro|rw|cow:FOLDER[:UPPER], not '%s'",
 			       text);
 	root = open(folder, O_PATH | O_DIRECTORY | O_CLOEXEC);

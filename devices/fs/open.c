@@ -177,7 +177,6 @@ static int reply_created(struct req *r, struct fuse_entry_out *e, int fd, uint32
 		h = rc ? handle_get(r->fs, out.fh, n, false) : NULL;
 		if (h) {
 			handle_release(r->fs, h);
-			handle_put(r->fs, h);
 		}
 	}
 	inode_put(r->fs, n);
@@ -304,7 +303,6 @@ int op_release(struct req *r)
 	if (!h)
 		return -EBADF;
 	handle_release(r->fs, h);
-	handle_put(r->fs, h);
 	if (in.release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
 		locks_wake(r->fs);
 	return 0;

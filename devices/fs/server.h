@@ -233,6 +233,7 @@ int handle_restore(struct fs *fs, struct inode *n, int fd, int flags, enum fs_la
 /* Some open file of @n whose mode allows @flags (O_ACCMODE), held; or NULL. */
 struct handle *handle_any(struct fs *fs, struct inode *n, int flags) must_check;
 void handle_put(struct fs *fs, struct handle *h);
+/* As handle_put(), and the guest has let go of it: its number is no longer valid. */
 void handle_release(struct fs *fs, struct handle *h);
 /* After a copy: descriptors of the lower file become those of the upper one, (@dirfd, @name). */
 void handle_raise(struct fs *fs, struct inode *n, int dirfd, const char *name);
