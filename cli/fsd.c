@@ -11,46 +11,15 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include "cli/fsd.h"
 #include "cli/places.h"
+#include "cli/spawn.h"
 #include "devices/fs/wire.h"
 
 #define ANSWER_MS 30000
-
-enum { WINDOW = 3, SOCKET, CONTROL, PARENT, N_FDS };
-
-/* fd[]: what becomes descriptor 0, 1, ...; none of them has such a low number itself. */
-static void child(const char *path, const int fd[N_FDS], pid_t ppid)
-{
-	static const char msg[] = "sandbox-fsd could not be executed\n";
-	struct sigaction dfl = { .sa_handler = SIG_DFL };
-	sigset_t none;
-
-	setsid();
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != ppid)
-		_exit(1);
-	sigaction(SIGPIPE, &dfl, NULL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	for (int i = 0; i < N_FDS; i++)
-		if (dup2(fd[i], i) < 0)
-			_exit(1);
-	syscall(SYS_close_range, N_FDS, ~0u, 0);
-	execl(path, path, "--window-fd", "3", "--socket-fd", "4", "--control-fd", "5",
-	      "--parent-fd", "6", (char *)NULL);
-	if (write(STDERR_FILENO, msg, sizeof(msg) - 1) < 0)
-		_exit(1);
-	_exit(1);
-}
-
-static int high(int fd)
-{
-	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, N_FDS);
-}
 
 static int make_window(struct err *e)
 {
@@ -62,38 +31,31 @@ static int make_window(struct err *e)
 	return take_fd(&fd);
 }
 
-static int spawn(struct fsd *f, int window, int socket, int control, struct err *e)
+static int start(struct fsd *f, int window, int socket, int control, struct err *e)
 {
-	int log[2] = { -1, -1 }, n = 0;
 	struct place path;
+	int log[2] = { -1, -1 }, rc = places_fsd(&path, e);
+	char *const argv[] = { path.path, (char[]){ "--window-fd" }, (char[]){ "3" },
+			       (char[]){ "--socket-fd" }, (char[]){ "4" },
+			       (char[]){ "--control-fd" }, (char[]){ "5" },
+			       (char[]){ "--parent-fd" }, (char[]){ "6" }, NULL };
 	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	auto_fd self = (int)syscall(SYS_pidfd_open, getpid(), 0);
-	int rc = places_fsd(&path, e);
-	bool piped = !rc && !pipe2(log, O_CLOEXEC | O_NONBLOCK);
+	bool piped = !rc && null >= 0 && !pipe2(log, O_CLOEXEC | O_NONBLOCK);
 	auto_fd log_r = log[0];
 	auto_fd log_w = log[1];
-	const int low[N_FDS] = { null, null, log_w, window, socket, control, self };
-	int fd[N_FDS];
-	pid_t ppid = getpid();
+	const struct spawn s = {
+		.argv = argv, .fd = { null, null, log_w, window, socket, control, SPAWN_PARENT },
+		.nfd = 7, .lost = "sandbox-fsd could not be executed\n", .lost_fd = STDERR_FILENO,
+	};
 
 	if (rc)
 		return rc;
-	while (piped && n < N_FDS && (fd[n] = high(low[n])) >= 0)
-		n++;
-	f->pid = n == N_FDS ? fork() : -1;
-	if (f->pid == 0)
-		child(path.path, fd, ppid);
-	rc = f->pid < 0 ? -errno : 0;
-	while (n)
-		close(fd[--n]);
-	if (rc)
-		return err_set(e, rc, "start the server of shared folders");
-	f->pidfd = (int)syscall(SYS_pidfd_open, f->pid, 0);
-	if (f->pidfd < 0) {
-		rc = -errno;
-		kill(f->pid, SIGKILL);
-		waitpid(f->pid, NULL, 0);
-		return err_set(e, rc, "watch the server of shared folders");
+	if (!piped)
+		return err_set(e, -errno, "make a pipe");
+	f->pid = spawn_start(&s, &f->pidfd, e);
+	if (f->pid < 0) {
+		f->pidfd = -1;
+		return f->pid;
 	}
 	f->log_fd = take_fd(&log_r);
 	return 0;
@@ -115,7 +77,7 @@ int fsd_start(struct fsd *f, int vm_fd[2], struct err *e)
 		rc = err_set(e, -errno, "make a socket");
 	} else {
 		f->control = control[0];
-		rc = spawn(f, window, data[1], control[1], e);
+		rc = start(f, window, data[1], control[1], e);
 		close(control[1]);
 	}
 	close(data[1]);
