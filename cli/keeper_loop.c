@@ -222,6 +222,9 @@ static void server_ended(struct keeper *k)
 
 	if (!fsd_ended(&k->m.shared.fsd) || k->broken)
 		return;
+	/* It ends well when the monitor's end of their socket is closed: the machine is ending. */
+	if (k->stopping || !k->m.shared.fsd.wstatus)
+		return;
 	fsd_explain(&k->m.shared.fsd, "while it ran", &e);
 	keeper_stop(k, 0, e.msg);
 	k->broken = true;
