@@ -225,18 +225,13 @@ static int raise_one(struct fs *fs, struct inode *parent, struct inode *n, bool 
 
 	if (rc)
 		return rc;
-	if (n->type == S_IFDIR) {	/* (its descriptor, ".") serves as well as its name */
-		pthread_mutex_lock(&fs->lock);
-		snprintf(p.name, sizeof(p.name), "%s", n->name ? n->name : "");
-		pthread_mutex_unlock(&fs->lock);
-	}
 	cow_temp(s, temp);
 	rc = dir_get(fs, parent, FS_UPPER, &up);
 	if (!rc)
 		rc = place_stat_fd(up.fd, &above);
 	if (rc)
 		goto out;
-	rc = copy_one(p.dir.fd, n->type == S_IFDIR ? "." : p.name, &p.st, s->wip, temp, data);
+	rc = copy_one(p.dir.fd, p.name, &p.st, s->wip, temp, data);
 	if (!rc && renameat2(s->wip, temp, up.fd, p.name, RENAME_NOREPLACE))
 		rc = -errno;
 	if (rc) {

@@ -308,15 +308,16 @@ static uint8_t layers_of(struct fs *fs, const struct inode *n, enum fs_layer *to
 	return layers;
 }
 
-static int open_dir(struct req *r, enum fs_layer layer)
+/* By its name: to read a directory one need not be permitted to look for names in it. */
+static int open_dir(struct req *r)
 {
-	struct dir_ref d;
-	int rc = dir_get(r->fs, r->node, layer, &d);
+	struct place p;
+	int rc = place_by_name(r->fs, r->node, &p);
 
 	if (rc)
 		return rc;
-	rc = place_open_name(d.fd, ".", O_RDONLY | O_DIRECTORY, 0);
-	dir_put(r->fs, &d);
+	rc = place_open(r->node, &p, O_RDONLY | O_DIRECTORY);
+	place_put(r->fs, &p);
 	return rc;
 }
 
@@ -331,7 +332,7 @@ int op_opendir(struct req *r)
 	if (!r->share)
 		return req_put(r, &out, sizeof(out));
 	(void)layers_of(r->fs, r->node, &top);
-	fd = open_dir(r, top);
+	fd = open_dir(r);
 	if (fd < 0)
 		return fd;
 	rc = handle_new(r->fs, r->node, fd, O_RDONLY, top, &out.fh);
@@ -345,7 +346,7 @@ static int rewind_dir(struct req *r, struct handle *h)
 	uint8_t layers = layers_of(r->fs, r->node, &top);
 
 	if (top != h->layer) {
-		auto_fd fd = open_dir(r, top);
+		auto_fd fd = open_dir(r);
 
 		if (fd < 0)
 			return fd;

@@ -37,7 +37,7 @@ static const char help[] =
 	"a folder UPPER for the changes. Each share is a folder of its own, named by its ID.\n"
 	"\n"
 	"  --cache none|auto|always   how long a client may believe what it was told (auto)\n"
-	"  --owner UID:GID            whom this user's files belong to, in the client's eyes (0:0)\n"
+	"  --owner UID:GID            whom this user's files belong to, in the client's eyes (the same)\n"
 	"\n"
 	"Example: sandbox-fsd --mount /mnt --share 0:ro:/usr/share\n";
 
@@ -95,7 +95,7 @@ static int parse(struct options *o, int argc, char **argv, struct err *e)
 	int c, rc;
 
 	*o = (struct options){ .window = -1, .socket = -1, .control = -1, .parent = -1,
-			       .cache = FS_CACHE_AUTO };
+			       .cache = FS_CACHE_AUTO, .uid = geteuid(), .gid = getegid() };
 	opterr = 0;
 	while ((c = getopt_long(argc, argv, "", longs, NULL)) != -1) {
 		rc = take_option(o, c, e);

@@ -280,7 +280,7 @@ int place_by_name(struct fs *fs, struct inode *n, struct place *p)
 	int rc;
 
 	place_init(p);
-	if (n->type != S_IFDIR) {
+	if (n->share->node != n) {
 		rc = place_find(fs, n, p);
 	} else {
 		strcpy(p->name, ".");
@@ -297,7 +297,7 @@ int place_get(struct fs *fs, struct inode *n, struct place *p)
 {
 	int rc = -ESTALE;
 
-	/* A directory's own descriptor is as good, and there may be no handle. */
+	/* Others are rarely open, and by name they are what they are without being permitted. */
 	if (n->type != S_IFREG)
 		rc = place_by_name(fs, n, p);
 	if (rc != -ESTALE)

@@ -21,7 +21,7 @@ void dir_uncache(struct fs *fs, struct inode *n);
 
 /*
  * An inode's topmost layer as (dirfd, name), or, for a file that is open, as fd >= 0.
- * Either names exactly this inode at the time of the call. Directories are (own fd, ".").
+ * Either names exactly this inode at the time of the call. The root of a share is (own fd, ".").
  */
 struct place {
 	struct dir_ref dir;

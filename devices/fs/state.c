@@ -313,9 +313,7 @@ static int open_handle(struct back *b, const struct rec_handle *r)
 	if (r->flags != O_RDONLY && n->share->mode == FS_RO)
 		return -EBADMSG;
 	if (!place_by_name(b->fs, n, &p)) {
-		fd = n->type == S_IFDIR ?
-			place_open_name(p.dir.fd, ".", O_RDONLY | O_DIRECTORY, 0) :
-			place_open(n, &p, (int)r->flags);
+		fd = place_open(n, &p, (int)r->flags);
 		place_put(b->fs, &p);
 	}
 	/* Writing goes to the upper layer, whatever the file says. */

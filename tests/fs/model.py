@@ -175,7 +175,7 @@ class Model:
         self.on_files("fsync", os.fsync)
 
     def op_fchmod(self):
-        mode = self.rng.choice((0o600, 0o640, 0o755))
+        mode = self.rng.choice((0o700, 0o740, 0o755))
         self.on_files("fchmod", lambda fd: os.fchmod(fd, mode))
 
     def op_copy_range(self):
@@ -232,9 +232,10 @@ class Model:
                 pass
 
     def op_chmod(self):
-        path = self.path()
-        self.both("chmod", os.chmod, self.rng.choice((0o600, 0o755, 0o777, 0o444, 0o1777, 0o000)),
-                  paths=[path], user=self.user())
+        path, modes = self.path(), (0o755, 0o700, 0o777)
+        if os.geteuid() == 0:       # others lock themselves out
+            modes += (0o600, 0o444, 0o1777, 0o000)
+        self.both("chmod", os.chmod, self.rng.choice(modes), paths=[path], user=self.user())
 
     def op_chown(self):
         path = self.path()
