@@ -212,6 +212,7 @@ static void on_signal(struct watch *w, uint32_t events)
 	ssize_t n = read(w->fd, si, sizeof(si));
 
 	(void)events;
+	/* As an init: SIGINT (Ctrl-Alt-Del) restarts, the others are the end. */
 	for (ssize_t i = 0; i < n / (ssize_t)sizeof(si[0]); i++)
 		if (si[i].ssi_signo != SIGCHLD && sv.init)
 			control_halt(si[i].ssi_signo == SIGINT);
@@ -233,6 +234,8 @@ static int watch_signals(void)
 	sigaddset(&set, SIGCHLD);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGUSR1);	/* busybox halt */
+	sigaddset(&set, SIGUSR2);	/* busybox poweroff */
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return fd < 0 ? -errno : evloop_add(&sv.signals, fd, EPOLLIN);
 }

@@ -50,7 +50,7 @@ chmod 0755 "$root/init" "$root/bin/busybox"
 "$busybox" --list | while IFS= read -r applet; do
 	# Not offered: what would act as PID 1, and what needs a screen or modules.
 	case $applet in
-	busybox|init|linuxrc|halt|poweroff|reboot|getty|login|sulogin) continue ;;
+	busybox|init|linuxrc|getty|login|sulogin) continue ;;
 	modprobe|insmod|rmmod|depmod|lsmod|modinfo|openvt|chvt|deallocvt|fgconsole) continue ;;
 	loadfont|loadkmap|setfont|setkeycodes|showkey|kbd_mode|dumpkmap|setconsole) continue ;;
 	esac
