@@ -78,6 +78,10 @@ guest_features-src := $(wildcard tests/vm/guest_features*.c)
 
 BARE_GUESTS := $(addprefix $(O)/tests/vm/bare-,hang reset triple poweroff panic flood say)
 
+HOSTILE_SRC := tests/vm/hostile_start.S $(filter-out tests/vm/hostile_start.S,$(wildcard \
+	tests/vm/hostile*.c))
+HOSTILE := $(O)/tests/vm/hostile
+
 UNIT_SRC := $(wildcard tests/unit/*.c)
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 
@@ -167,6 +171,13 @@ $(BARE_GUESTS): $(O)/tests/vm/bare-%: tests/vm/bare.S
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,-Ttext-segment=0x1000000,--build-id=none \
 		-D$$(echo $* | tr a-z A-Z) $< -o $@
 
+# A guest program for user mode, without a kernel: no vector registers, no library.
+$(HOSTILE): $(HOSTILE_SRC) tests/vm/hostile.h
+	@mkdir -p $(@D); echo "  CC-BARE $@"
+	$(Q)$(CC) -std=gnu17 -I. -O2 $(WARN) -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
+		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static -no-pie \
+		-Wl,-Ttext-segment=0x1000000,--build-id=none $(HOSTILE_SRC) -o $@
+
 # The kernel is built in the cache folder, once for each state of its inputs.
 GUEST_KERNEL := $(O)/guest/bzImage $(O)/guest/vmlinux
 GUEST_INITRD := $(O)/guest/initramfs.cpio
@@ -227,7 +238,7 @@ vm-test: all guest vm-test-build
 	$(Q)$(O)/unit-kvm
 	$(Q)O=$(O) tests/vm/run.py $(if $(VMM),--vmm $(VMM)) $(T)
 
-vm-test-build: $(O)/unit-kvm $(GUEST_TESTS) $(BARE_GUESTS)
+vm-test-build: $(O)/unit-kvm $(GUEST_TESTS) $(BARE_GUESTS) $(HOSTILE)
 
 e2e: all guest
 	$(Q)O=$(O) tests/run.sh e2e

@@ -112,7 +112,8 @@ sanitized() {
 		step "$san: unit tests on KVM" 900 criterion env "${SAN_SETTINGS[@]}" \
 			"$out/unit-kvm"
 		step "$san: guests" 900 lines env "${SAN_SETTINGS[@]}" tests/vm/run.py \
-			--vmm "$out/sandbox-vmm" "bare:" "${SAN_GUESTS[@]}"
+			--vmm "$out/sandbox-vmm" "bare:" "hostile: random" "hostile: reset" \
+			"hostile: connection" "${SAN_GUESTS[@]}"
 	fi
 }
 

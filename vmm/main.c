@@ -167,6 +167,18 @@ static int prepare(const struct conf *c, const struct files *f, struct err *e)
 	return vcpu_set_entry(&vm.vcpu[0], &entry, e);
 }
 
+/* What the guest did to each device, for those who ask (--verbose). */
+static void tell_counts(void)
+{
+	for (unsigned i = 0; i < vm.nslots; i++) {
+		const struct virtio_dev *d = vm.slot[i].dev;
+
+		log_say(LOG_LEVEL_DEBUG, "slot %u %s: %llu chains, %llu rules broken, %llu resets",
+			i, d->ops->name, (unsigned long long)d->stat.chains,
+			(unsigned long long)d->stat.bad, (unsigned long long)d->stat.resets);
+	}
+}
+
 static int exit_status(enum vm_end end)
 {
 	switch (end) {
@@ -337,6 +349,7 @@ int main(int argc, char **argv)
 	status(&conf, "end %s %s", vm_end_name(end), vm.why);
 	if (vm.why[0])
 		log_say(LOG_LEVEL_ERROR, "%s: %s", vm_end_name(end), vm.why);
+	tell_counts();
 	/* In a jail only the process's end can give things back. */
 	if (jail.mode == JAIL_NONE)
 		vm_close(&vm);

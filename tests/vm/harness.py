@@ -115,7 +115,7 @@ class Vm:
         if socket_device:
             argv += ["--vsock", self.socket]
         for key, value in self.args.items():
-            argv += ["--" + key.replace("_", "-"), str(value)]
+            argv += ["--" + key.replace("_", "-")] + ([] if value is True else [str(value)])
         status_r, status_w = os.pipe()
         parent = os.pidfd_open(os.getpid())     # it ends with this program, however that ends
         argv += ["--status-fd", str(status_w), "--parent-fd", str(parent)]

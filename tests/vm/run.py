@@ -13,6 +13,7 @@ import sys
 import harness
 import test_bare
 import test_guest
+import test_hostile
 
 
 def selected(group, name, words):
@@ -47,10 +48,15 @@ def run_guest(report, group, vmm, words):
         vm.close()
 
 
+# Guests without a kernel: a machine for each test.
+BARE = (("bare", test_bare.TESTS), ("hostile", test_hostile.TESTS))
+
+
 def run_bare(report, vmm, words):
-    for test in test_bare.TESTS:
-        if selected("bare", test.__name__, words):
-            report.run("bare", test.__name__, test, vmm)
+    for group, tests in BARE:
+        for test in tests:
+            if selected(group, test.__name__, words):
+                report.run(group, test.__name__, test, vmm)
 
 
 def main():
@@ -62,7 +68,7 @@ def main():
     try:
         os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
     except OSError as e:
-        for group, name in [("bare", t.__name__) for t in test_bare.TESTS] + \
+        for group, name in [(g, t.__name__) for g, tests in BARE for t in tests] + \
                 [(g.name, t.__name__) for g in test_guest.GROUPS for t in g.tests + [g.end]]:
             report.line("skip", group, name, f"/dev/kvm: {e.strerror}")
         return 0
