@@ -160,6 +160,17 @@ int client_resume(struct client *c, const struct client_resume *r, int timeout_m
 /* The agent answers, then syncs and powers off (or reboots). */
 int client_poweroff(struct client *c, bool reboot, int timeout_ms, struct client_err *e);
 
+/* The root file system, before anything runs in it; see docs/protocol.md. */
+struct client_root {
+	const char *type;		/* of the image on the first disk; NULL: the built-in root */
+	enum proto_root_upper upper;
+	uint64_t size;			/* of a tmpfs as upper; 0: the kernel's default */
+	const char *const *tmpfs;	/* "SIZE:PATH" */
+	size_t n_tmpfs;			/* up to PROTO_TMPFS_MAX */
+};
+int client_root(struct client *c, const struct client_root *r, int timeout_ms,
+		struct client_err *e);
+
 /* A folder that the file server offers as number `id`, to appear at `path`. */
 struct client_share { uint32_t id; const char *path; bool read_only; };
 /* Mount 1 to PROTO_SHARES_MAX of them, in that order. On failure some may be mounted. */

@@ -88,6 +88,28 @@ int client_poweroff(struct client *c, bool reboot, int timeout_ms, struct client
 	return rc < 0 ? rc : finish(c, &w, timeout_ms, e);
 }
 
+int client_root(struct client *c, const struct client_root *r, int timeout_ms,
+		struct client_err *e)
+{
+	struct proto_wr w;
+	size_t len = 0;
+	int rc;
+
+	for (size_t i = 0; i < r->n_tmpfs; i++)
+		len += strlen(r->tmpfs[i]) + 32;
+	rc = begin(c, &w, PROTO_ROOT, len, e);
+	if (rc < 0)
+		return rc;
+	if (r->type)
+		proto_wr_str(&w, PROTO_K_ROOT_TYPE, r->type);
+	proto_wr_num(&w, PROTO_K_ROOT_UPPER, r->upper);
+	if (r->size)
+		proto_wr_num(&w, PROTO_K_ROOT_SIZE, r->size);
+	for (size_t i = 0; i < r->n_tmpfs; i++)
+		proto_wr_str(&w, PROTO_K_TMPFS, r->tmpfs[i]);
+	return finish(c, &w, timeout_ms, e);
+}
+
 int client_mount(struct client *c, const struct client_share *s, size_t n, int timeout_ms,
 		 struct client_err *e)
 {

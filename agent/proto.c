@@ -132,6 +132,7 @@ const char *proto_type_name(uint16_t type)
 		{ PROTO_RESUME, "RESUME" }, { PROTO_POWEROFF, "POWEROFF" },
 		{ PROTO_REBOOT, "REBOOT" }, { PROTO_EXEC_LIST, "EXEC_LIST" },
 		{ PROTO_ATTACH, "ATTACH" }, { PROTO_DETACH, "DETACH" },
+		{ PROTO_ROOT, "ROOT" },
 		{ PROTO_MOUNT, "MOUNT" }, { PROTO_UMOUNT, "UMOUNT" },
 	};
 

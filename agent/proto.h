@@ -35,6 +35,7 @@
 #define PROTO_CREDIT_MAX	0x40000000u	/* outstanding credit never exceeds this */
 #define PROTO_NAME_MAX		256u		/* user, group, hostname: with NUL */
 #define PROTO_PATH_MAX		4096u		/* with NUL */
+#define PROTO_TMPFS_MAX		16u	/* tmpfs of one ROOT */
 #define PROTO_SHARES_MAX	64u	/* shared folders at once */
 #define PROTO_MSG_MAX		512u		/* sentence of an ERROR or EXIT, with NUL */
 
@@ -78,6 +79,7 @@ enum proto_type {
 	PROTO_ATTACH	= 0x61,
 	PROTO_DETACH	= 0x62,
 
+	PROTO_ROOT	= 0x70,	/* c  [ROOT_TYPE ROOT_UPPER ROOT_SIZE] TMPFS... */
 	PROTO_MOUNT	= 0x78,	/* c  (SHARE PATH [FLAGS])..., 1 to PROTO_SHARES_MAX times */
 	PROTO_UMOUNT	= 0x79,	/* c  PATH */
 };
@@ -139,6 +141,11 @@ enum proto_key {
 	PROTO_K_MACHINE_ID,	/* s  32 hexadecimal digits */
 	PROTO_K_MAC,		/* b  6 bytes, for the first Ethernet interface */
 
+	PROTO_K_ROOT_TYPE = 0x140,	/* s  file system of the image on the first disk */
+	PROTO_K_ROOT_UPPER,	/* n  enum proto_root_upper */
+	PROTO_K_ROOT_SIZE,	/* n  bytes of a tmpfs over the image; absent: the kernel's default */
+	PROTO_K_TMPFS,		/* s  "SIZE:PATH", repeated; SIZE 0: the kernel's default */
+
 	PROTO_K_SHARE = 0x180,	/* n  number of a shared folder; what follows belongs to it */
 };
 
@@ -159,6 +166,13 @@ enum proto_file_flag {
 	PROTO_FILE_NOFOLLOW  = 1u << 3,	/* STAT: of the link itself */
 	PROTO_FILE_OWNER     = 1u << 4,	/* TAR_IN: owners from the archive */
 	PROTO_FILE_CONTENTS  = 1u << 5,	/* TAR_OUT: what is in the folder, without its name */
+};
+
+/* Where what is written over the image goes. */
+enum proto_root_upper {
+	PROTO_ROOT_TMPFS = 0,
+	PROTO_ROOT_DISK	 = 1,	/* ext4 on the second disk */
+	PROTO_ROOT_NONE	 = 2,	/* nothing can be written */
 };
 
 enum proto_share_flag {
@@ -183,6 +197,7 @@ enum proto_feature {
 	PROTO_F_FILES	= 1u << 4,	/* PUT .. RENAME */
 	PROTO_F_TAR	= 1u << 5,	/* TAR_IN, TAR_OUT */
 	PROTO_F_INIT	= 1u << 6,	/* runs as PID 1: RESUME, POWEROFF, REBOOT */
+	PROTO_F_ROOT	= 1u << 9,	/* ROOT */
 	PROTO_F_SHARES	= 1u << 10,	/* MOUNT, UMOUNT */
 };
 

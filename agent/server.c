@@ -33,6 +33,7 @@
 #include "agent/exec.h"
 #include "agent/files.h"
 #include "agent/server.h"
+#include "agent/root.h"
 #include "agent/share.h"
 
 #define READY_TRIES  25
@@ -60,6 +61,9 @@ static bool request(struct conn *c, const struct proto_hdr *h, const uint8_t *pa
 		return true;
 	case PROTO_RESUME: case PROTO_POWEROFF: case PROTO_REBOOT:
 		control_request(c, h, payload);
+		return true;
+	case PROTO_ROOT:
+		root_request(c, h, payload);
 		return true;
 	case PROTO_MOUNT: case PROTO_UMOUNT:
 		share_request(c, h, payload);
@@ -276,12 +280,13 @@ int server_run(const struct server_conf *conf, const char **what)
 	features = cgroup_setup(conf->cgroup) | PROTO_F_FILES | PROTO_F_TAR;
 	exec_init(features, conf->self);
 	control_init(conf->init);
+	root_init(conf->init);
 	share_init(conf->init);
 	*what = "listening socket";
 	fd = conf->unix_path ? listen_unix(conf->unix_path) : listen_vsock();
 	if (fd >= 0 && (rc = evloop_add(&sv.listener, fd, EPOLLIN)) < 0)
 		return rc;
-	fill_hello(features | (conf->init ? PROTO_F_INIT | PROTO_F_SHARES : 0));
+	fill_hello(features | (conf->init ? PROTO_F_INIT | PROTO_F_ROOT | PROTO_F_SHARES : 0));
 	if (conf->stream && (rc = open_stream(conf->stream)) < 0) {
 		*what = conf->stream;
 		return rc;
