@@ -16,7 +16,7 @@ VERSION := 0.1.0
 # ---- Debian packages -----------------------------------------------------------------------
 # What `make setup` installs; the only list of it. QEMU is compared against, never used.
 PKG_BUILD := gcc libc6-dev linux-libc-dev liburing-dev libfdt-dev libseccomp-dev libcap-ng-dev \
-	libjansson-dev musl-tools kconfig-frontends python3
+	libjansson-dev libarchive-dev libssl-dev musl-tools kconfig-frontends python3
 PKG_GUEST := linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils patch cpio \
 	busybox-static
 PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch64-linux-gnu \
@@ -58,7 +58,7 @@ PROGRAM_NAMES   := sandbox-vmm sandbox-fsd sandbox guestctl
 sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c vmm/save.c
 sandbox-fsd-src := devices/fs/main.c
 sandbox-src     := $(wildcard cli/*.c)
-sandbox-libs    := -ljansson
+sandbox-libs    := -ljansson -larchive -lcrypto
 guestctl-src    := tests/vm/guestctl.c
 LIBS_HOST       := -luring -lfdt -lcap-ng
 

@@ -36,7 +36,7 @@ extern const size_t cli_n_verbs;
 
 extern const struct verb verb_create, verb_start, verb_stop, verb_restart, verb_rm, verb_ls,
 	verb_ps, verb_exec, verb_shell;
-extern const struct verb verb_diff, verb_apply, verb_discard;
+extern const struct verb verb_image, verb_diff, verb_apply, verb_discard;
 extern const struct verb verb_run, verb_doctor, verb_completion, verb_version, verb_help;
 
 /* One line on stderr: "sandbox: ...". Written in one piece; a progress line is taken away first. */

@@ -90,6 +90,18 @@ int places_state(struct place *p, struct err *e)
 	return rc ? rc : make_private(p->path, true, e);
 }
 
+int places_images(struct place *p, struct err *e)
+{
+	struct place data;
+	int rc = xdg(&data, "XDG_DATA_HOME", ".local/share", e);
+
+	if (!rc)
+		rc = make_private(data.path, true, e);
+	if (!rc)
+		rc = print(p, e, "%s/images", data.path);
+	return rc ? rc : make_private(p->path, false, e);
+}
+
 int places_config(struct place *p, struct err *e)
 {
 	return xdg(p, "XDG_CONFIG_HOME", ".config", e);

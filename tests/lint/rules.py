@@ -37,7 +37,8 @@ LIBS = (
     ("cap-ng.h",       ("vmm/*", "devices/fs/*")),
     ("jansson.h",      ("cli/*",)),
     ("curl/*",         ("cli/*",)),
-    ("archive.h",      ("cli/*",)),
+    ("archive*.h",     ("cli/*",)),
+    ("openssl/*",      ("cli/*",)),
 )
 LIBS_FREE = ("tests/*", "bench/*")
 
