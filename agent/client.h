@@ -162,7 +162,7 @@ int client_poweroff(struct client *c, bool reboot, int timeout_ms, struct client
 
 /* The root file system, before anything runs in it; see docs/protocol.md. */
 struct client_root {
-	const char *type;		/* of the image on the first disk; NULL: the built-in root */
+	const char *type;		/* of the image; NULL: the built-in root */
 	enum proto_root_upper upper;
 	uint64_t size;			/* of a tmpfs as upper; 0: the kernel's default */
 	const char *const *tmpfs;	/* "SIZE:PATH" */

@@ -143,7 +143,7 @@ enum proto_key {
 
 	PROTO_K_ROOT_TYPE = 0x140,	/* s  file system of the image on the first disk */
 	PROTO_K_ROOT_UPPER,	/* n  enum proto_root_upper */
-	PROTO_K_ROOT_SIZE,	/* n  bytes of a tmpfs over the image; absent: the kernel's default */
+	PROTO_K_ROOT_SIZE,	/* n  bytes of a tmpfs over the image; absent: as the kernel does */
 	PROTO_K_TMPFS,		/* s  "SIZE:PATH", repeated; SIZE 0: the kernel's default */
 
 	PROTO_K_SHARE = 0x180,	/* n  number of a shared folder; what follows belongs to it */

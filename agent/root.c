@@ -19,10 +19,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <linux/fs.h>
 
 #include "agent/files.h"
 #include "agent/root.h"
@@ -33,8 +37,11 @@
 #define NEW	OURS "/root"
 #define FIRST	"dev/vda"	/* from the present root: that is where /dev is */
 #define SECOND	"dev/vdb"
+#define WAIT_NS	1000000
+#define WAITS	20000u
 
 static bool is_init, image_there;
+static bool over_image;		/* the root is a tmpfs over the image */
 static int built_in = -1, now = -1;	/* roots */
 
 void root_init(bool init)
@@ -127,6 +134,26 @@ static int mount_tmpfs(const char *at, uint64_t size, const char *mode)
 	return mount("tmpfs", at, "tmpfs", MS_NOSUID | MS_NODEV, data) < 0 ? -errno : 0;
 }
 
+/*
+ * A disk that comes with a restore has its size once the kernel has heard of it: a
+ * driver's work that an interrupt starts, not something that can be waited for otherwise.
+ */
+static int wait_for_disk(void)
+{
+	const struct timespec ts = { 0, WAIT_NS };
+	uint64_t size = 0;
+	int fd = open(SECOND, O_RDONLY | O_CLOEXEC);
+
+	for (unsigned int i = 0; fd >= 0 && i < WAITS; i++) {
+		if (ioctl(fd, BLKGETSIZE64, &size) < 0 || size)
+			break;
+		nanosleep(&ts, NULL);
+	}
+	if (fd >= 0)
+		close(fd);
+	return size ? 0 : -ENXIO;
+}
+
 /* What is written goes to RW. */
 static int mount_overlay(const struct root_req *r, const char **what)
 {
@@ -136,6 +163,8 @@ static int mount_overlay(const struct root_req *r, const char **what)
 	int rc = make_dir(RW);
 
 	*what = r->upper == PROTO_ROOT_DISK ? "the disk" : "a tmpfs over the image";
+	if (rc == 0 && r->upper == PROTO_ROOT_DISK)
+		rc = wait_for_disk();
 	if (rc == 0 && r->upper == PROTO_ROOT_DISK)
 		rc = mount(SECOND, RW, "ext4", MS_NOATIME, NULL) < 0 ? -errno : 0;
 	else if (rc == 0)
@@ -150,41 +179,28 @@ static int mount_overlay(const struct root_req *r, const char **what)
 	return mount_at("overlay", NEW, "overlay", 0, data);
 }
 
-static int mount_read_only(const struct root_req *r, const char **what)
-{
-	int rc = mount_at(r->type ? LOWER : "/", NEW, NULL, MS_BIND, NULL);
-
-	*what = "the image";
-	if (rc < 0)
-		return rc;
-	return mount(NULL, NEW, NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0 ? -errno : 0;
-}
-
 /* ---- changing over ----------------------------------------------------- */
 
-static int move_one(int to, const char *name, mode_t mode)
+static int move_one(int to, const char *name)
 {
 	/* Where it cannot be made it may be there. */
-	if (mkdirat(to, name, mode) == 0 && mode & S_ISVTX && fchmodat(to, name, mode, 0) < 0)
-		return -errno;
+	(void)!mkdirat(to, name, 0755);
 	return syscall(SYS_move_mount, now, name, to, name, 0) < 0 ? -errno : 0;
 }
 
-static int move_mounts(int to, bool tmp, const char **what)
+static int move_mounts(int to, const char **what)
 {
 	static const char *const needed[] = { "proc", "dev", "sys", "run" };
 	int rc;
 
 	for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
 		*what = needed[i];
-		rc = move_one(to, needed[i], 0755);
+		rc = move_one(to, needed[i]);
 		if (rc < 0)
 			return rc;
 	}
-	/* A writable root has its own, as containers do; a tmpfs is in the way of big files. */
+	/* Its own /tmp, as containers have it: a tmpfs is in the way of big files. */
 	*what = "tmp";
-	if (tmp)
-		return move_one(to, "tmp", 01777);
 	if (mkdirat(to, "tmp", 01777) == 0 && fchmodat(to, "tmp", 01777, 0) < 0)
 		return -errno;
 	return 0;
@@ -220,14 +236,13 @@ static int change_root(const struct root_req *r, const char **what)
 		image_there = rc == 0;
 	}
 	if (rc == 0)
-		rc = r->upper == PROTO_ROOT_NONE ? mount_read_only(r, what) :
-						   mount_overlay(r, what);
+		rc = mount_overlay(r, what);
 	if (rc < 0)
 		return rc;
 	to = open(NEW, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (to < 0)
 		return -errno;
-	rc = move_mounts(to, r->upper == PROTO_ROOT_NONE, what);
+	rc = move_mounts(to, what);
 	if (rc < 0)
 		return rc;
 	*what = "the new root";
@@ -246,20 +261,37 @@ static void copy_up(void)
 		close(fd);
 }
 
+/* Read-only, but for what programs cannot do without. */
+static int close_root(const char **what)
+{
+	int rc = mount_tmpfs("/tmp", 0, "1777");
+
+	*what = "a read-only root";
+	if (rc < 0)
+		return rc;
+	return mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0 ? -errno : 0;
+}
+
 static int apply(const struct root_req *r, const char **what)
 {
 	/* A tmpfs over the built-in root would be a tmpfs over a tmpfs. */
-	bool change = r->type || r->upper != PROTO_ROOT_TMPFS;
+	bool tmpfs = r->upper != PROTO_ROOT_DISK;
+	bool change = tmpfs ? r->type && !over_image : true;
 	int rc = change ? change_root(r, what) : 0;
 
-	if (rc == 0 && change && r->upper == PROTO_ROOT_TMPFS)
-		copy_up();
+	if (rc == 0 && change) {
+		over_image = tmpfs;
+		if (tmpfs)
+			copy_up();
+	}
 	for (unsigned int i = 0; i < r->n_tmpfs && rc == 0; i++) {
 		*what = r->tmpfs[i].path;
 		rc = files_make_parents(r->tmpfs[i].path, 0755, true);
 		if (rc == 0)
 			rc = mount_tmpfs(r->tmpfs[i].path, r->tmpfs[i].size, "1777");
 	}
+	if (rc == 0 && r->upper == PROTO_ROOT_NONE)
+		rc = close_root(what);
 	return rc;
 }
 

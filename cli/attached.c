@@ -8,7 +8,7 @@
 #include <poll.h>
 
 #define ASK_MS		30000
-#define OF_COMMANDS	"env workdir user pids-limit secret"
+#define OF_COMMANDS	"env image workdir user pids-limit secret"
 #define ARGV_MAX	4096u		/* bytes of a command line in the event log */
 
 /* The sandbox's variables, then the call's, which win. */
@@ -44,12 +44,15 @@ static int complete(struct attached *a, struct run_conf *c, struct err *e)
 int attached_open(struct attached *a, const char *name, struct run_conf *c, struct err *e)
 {
 	int rc = box_running(&a->box, &a->state, name, e);
+	struct err none;
 
 	run_conf_init(&a->base);
 	if (!rc)
 		rc = keeper_settings(&a->box, &a->set, e);
 	if (!rc)
 		rc = settings_apply(&a->set, "", OF_COMMANDS, &a->base, "its config", e);
+	if (!rc && run_image(&a->base, &none))
+		a->base.root.ref = NULL;	/* what was removed meanwhile still runs */
 	if (!rc)
 		rc = complete(a, c, e);
 	if (!rc) {

@@ -18,7 +18,8 @@ int image_name_check(const char *name, struct err *e)
 	size_t n = strlen(name);
 
 	if (!n || n >= IMAGE_REF_MAX || strspn(name, NAME_CHARS "_.:-") != n ||
-	    !strchr(NAME_CHARS, name[0]) || !strncmp(name, PREFIX, strlen(PREFIX)) || sum_valid(name))
+	    !strchr(NAME_CHARS, name[0]) || !strncmp(name, PREFIX, strlen(PREFIX)) ||
+	    sum_valid(name))
 		return err_say(e, -EINVAL, "'%.100s' is no name for an image: it takes letters, "
 			       "digits, and _ . : - after the first", name);
 	return 0;

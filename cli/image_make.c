@@ -235,8 +235,10 @@ static int build_tree(struct making *k, const struct profile *p, struct err *e)
 	const struct image_make *m = k->m;
 	char variant[64], include[300];
 	const char *argv[20] = { "mmdebstrap", "--quiet", "--format=tar", variant,
-		"--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\"",
-		"--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*",
+		"--aptopt=Acquire::Languages \"none\"",
+		"--aptopt=APT::Install-Recommends \"false\"",
+		"--dpkgopt=path-exclude=/usr/share/doc/*",
+		"--dpkgopt=path-exclude=/usr/share/man/*",
 		"--dpkgopt=path-exclude=/usr/share/locale/*" };
 	struct image_pipe child;
 	unsigned n = 9;

@@ -6,8 +6,8 @@
 
 struct image_make {
 	const char *name;	/* in the store; NULL: none */
-	const char *format;	/* of an import: dir, tar, oci, erofs, ext4; NULL: dir, tar or oci */
-	const char *sha256;	/* that the imported file must have; NULL: any */
+	const char *format;	/* dir, tar, oci, erofs, ext4; NULL: not the last two */
+	const char *sha256;	/* that an imported file must have; NULL: any */
 	const char *profile, *suite, *mirror;	/* of a build; suite and mirror may be NULL */
 };
 

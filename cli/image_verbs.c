@@ -9,7 +9,10 @@
 
 struct image_conf { struct image_make make; bool json; };
 
-enum { F_NAME = 1, F_FORMAT = 2, F_SUM = 4, F_PROFILE = 8, F_SUITE = 16, F_MIRROR = 32, F_JSON = 64 };
+enum {
+	F_NAME = 1, F_FORMAT = 2, F_SUM = 4, F_PROFILE = 8, F_SUITE = 16, F_MIRROR = 32,
+	F_JSON = 64,
+};
 
 static int opt_name(void *into, const char *value, struct err *e)
 {

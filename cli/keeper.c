@@ -88,6 +88,7 @@ static int configure(struct keeper *k, struct settings *s, struct err *e)
 		rc = run_conf_check(&k->conf, e);
 	if (!rc)
 		rc = changes_dir(k, e);
+	k->conf.root.disk_dir = k->box.dir;
 	text = rc ? NULL : settings_text(s);
 	if (!rc)
 		rc = text ? store_write(&k->box, "running", text, strlen(text), e) :

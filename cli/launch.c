@@ -44,7 +44,7 @@ static void set_owner(struct monitor_conf *mc, const struct run_conf *c)
 	mc->owner[1] = (uint32_t)gid;
 }
 
-int launch(struct machine *m, const struct run_conf *c, const char *name, bool keep_sockets,
+int launch(struct machine *m, struct run_conf *c, const char *name, bool keep_sockets,
 	   int sigfd, struct err *e)
 {
 	struct monitor_conf mc = {
@@ -53,10 +53,14 @@ int launch(struct machine *m, const struct run_conf *c, const char *name, bool k
 		.console = c->console, .jail = c->jail, .control = name,
 		.hostname = name, .keep_sockets = keep_sockets,
 		.shares = c->shares.n || c->always_shares ? &c->shares : NULL,
-		.cow_dir = c->cow_dir,
+		.cow_dir = c->cow_dir, .root = &c->root,
 	};
+	int rc = rootfs_disk(&c->root, e);
 
+	if (rc) {
+		*m = (struct machine)MACHINE_NONE;
+		return rc;
+	}
 	set_owner(&mc, c);
-
 	return c->cold ? machine_start(m, &mc, sigfd, e) : from_template(m, &mc, sigfd, e);
 }

@@ -14,6 +14,6 @@
  * folder stays until machine_stop(). Results as those of machine_start(); machine_stop()
  * comes afterwards in every case.
  */
-int launch(struct machine *m, const struct run_conf *c, const char *name, bool keep_sockets,
+int launch(struct machine *m, struct run_conf *c, const char *name, bool keep_sockets,
 	   int sigfd, struct err *e) must_check;
 #endif

@@ -151,11 +151,18 @@ static int start_monitor(struct machine *m, struct monitor_conf *c, struct err *
 	return rc;
 }
 
+static int set_root(struct machine *m, const struct monitor_conf *c, struct err *e)
+{
+	return c->root && !c->root_done ?
+		rootfs_apply(c->root, m->client, c->root_bare, c->restore, e) : 0;
+}
+
 int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct err *e)
 {
 	uint64_t started = term_now_ns();
 	struct client_err ce = { 0 };
 	auto_fd listen_fd = -1;
+	bool last;
 	int rc;
 
 	*m = (struct machine)MACHINE_NONE;
@@ -177,8 +184,14 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 		rc = hear_ready(listen_fd, e);
 	if (!rc)
 		rc = call_agent(m, e);
+	/* Its identity is written to the root: to the one that stays, and before that is closed. */
+	last = c->root && c->root->read_only;
+	if (!rc && !last)
+		rc = set_root(m, c, e);
 	if (!rc && (c->restore || c->hostname))
 		rc = tell_identity(m, c, e);
+	if (!rc && last)
+		rc = set_root(m, c, e);
 	if (!rc && c->shares)
 		rc = shared_mount(c->shares, m->client, e);
 	m->ready = !rc;

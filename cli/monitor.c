@@ -27,8 +27,40 @@
 #define CHILD_CONTROL_FD 5
 #define CHILD_WINDOW_FD	6
 #define CHILD_SERVER_FD	7
-#define CHILD_FDS	8	/* the first that no child of ours has */
+#define CHILD_ROOT_FD	8
+#define CHILD_DISK_FD	9
+#define CHILD_FDS	10	/* the first that no child of ours has */
 #define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
+
+#define STR_(x) #x
+#define STR(x) STR_(x)
+
+/* Of the machine's disks; -1: there is none. A template has no disk but its image. */
+static int image_of(const struct monitor_conf *c)
+{
+	return c->root ? c->root->image.fd : -1;
+}
+
+static int disk_of(const struct monitor_conf *c)
+{
+	return c->root && !c->root_bare ? c->root->disk_fd : -1;
+}
+
+static int add_disks(const char **argv, int n, const struct monitor_conf *c)
+{
+	static const char root[] = "fd:" STR(CHILD_ROOT_FD) ",ro";
+	static const char disk[] = "fd:" STR(CHILD_DISK_FD);
+
+	if (image_of(c) >= 0) {
+		argv[n++] = "--root";
+		argv[n++] = root;
+	}
+	if (disk_of(c) >= 0) {
+		argv[n++] = "--disk";
+		argv[n++] = disk;
+	}
+	return n;
+}
 
 static int start(struct monitor *m, char **argv, int control, const struct monitor_conf *c,
 		 struct err *e)
@@ -46,7 +78,8 @@ static int start(struct monitor *m, char **argv, int control, const struct monit
 		.fd = { null, null, log_w, [CHILD_STATUS_FD] = status_w,
 			[CHILD_PARENT_FD] = SPAWN_PARENT, [CHILD_CONTROL_FD] = control,
 			[CHILD_WINDOW_FD] = fs ? c->server[0] : -1,
-			[CHILD_SERVER_FD] = fs ? c->server[1] : -1 },
+			[CHILD_SERVER_FD] = fs ? c->server[1] : -1,
+			[CHILD_ROOT_FD] = image_of(c), [CHILD_DISK_FD] = disk_of(c) },
 		.nfd = CHILD_FDS, .no_namespace = c->jail && !strcmp(c->jail, "none"),
 		.lost = "end error sandbox-vmm could not be executed\n",
 		.lost_fd = CHILD_STATUS_FD,
@@ -92,6 +125,7 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 		argv.c[n++] = "--fs";
 		argv.c[n++] = server;
 	}
+	n = add_disks(argv.c, n, c);
 	if (c->restore) {
 		argv.c[n++] = "--restore";
 		argv.c[n++] = c->restore;

@@ -10,6 +10,7 @@
 #ifndef CLI_MONITOR_H
 #define CLI_MONITOR_H
 #include <sys/types.h>
+#include "cli/rootfs.h"
 #include "cli/share.h"
 #include "vmm/base.h"
 
@@ -26,6 +27,10 @@ struct monitor_conf {
 	bool console;			/* copy the guest's console to our stderr */
 	bool control;			/* with a socket for monitor_snapshot() */
 	int server[2];			/* of fsd_start(), or zeroes */
+	/* NULL: no disks. Its open image and disk are those of the machine. */
+	struct rootfs *root;
+	bool root_bare;			/* only the image, for a template */
+	bool root_done;			/* the guest that is restored has set its root up */
 	/* For machine_start() alone: */
 	const struct shares *shares;	/* NULL: no server for them either */
 	int cow_dir;			/* for their changes; 0: they go with the machine */

@@ -132,14 +132,9 @@ static int parse(struct run *r, const struct verb *v, int argc, char **argv, boo
 		*done = true;
 		return 0;
 	}
-	if (end.words == argc)
-		return err_say(&r->x.e, -EINVAL, "there is no command; give one, as in 'sandbox run -- "
-			       "uname -a'");
-	if (!end.dashes && end.words + 1 < argc && !strcmp(argv[end.words + 1], "--"))
-		return err_say(&r->x.e, -ENOTSUP, "'%.100s' before the -- would name an image, and "
-			       "images are not in this version of sandbox; leave it out",
-			       argv[end.words]);
-	r->conf.argv = argv + end.words;
+	rc = run_words(&r->conf, argc, argv, &end, e);
+	if (rc < 0)
+		return rc;
 	if (r->conf.name || r->conf.keep || r->conf.detach)
 		return 0;
 	return run_conf_check(&r->conf, e);
@@ -170,13 +165,15 @@ static int run_main(const struct verb *v, int argc, char **argv)
 }
 
 const struct verb verb_run = {
-	.name = "run", .args = "[--] CMD [ARG...]",
+	.name = "run", .args = "[IMAGE] [--] CMD [ARG...]",
 	.summary = "Run a command in a fresh microVM, then remove it; with --name, keep it running",
 	.brief = "Run a command in a fresh microVM",
 	.example = "  sandbox run -- uname -a\n"
 		   "  tar c src | sandbox run --timeout 5m -m 512M -- sh -c 'tar x && ls src'\n"
 		   "  sandbox run -t -- sh\n"
 		   "  sandbox run -v .:cow -- make test\n"
-		   "  sandbox run --name web -- sh -c 'echo hello >/tmp/file'\n",
+		   "  sandbox run --name web -- sh -c 'echo hello >/tmp/file'\n"
+		   "  sandbox run --disk 8G python -- python3 -m venv /venv\n\n"
+		   "The word before a -- is an image; without the -- it is the command.\n",
 	.table = run_opts, .command = true, .main = run_main,
 };

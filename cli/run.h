@@ -8,6 +8,7 @@
 #include "cli/env.h"
 #include "cli/opt.h"
 #include "cli/places.h"
+#include "cli/rootfs.h"
 #include "cli/share.h"
 
 #define RUN_MEMORY_DEFAULT	(128ull << 20)
@@ -23,6 +24,7 @@ struct run_conf {
 	char *user, *group;		/* owned; NULL: the agent's default */
 	const char *kernel, *initrd;	/* as named on the command line */
 	struct place kernel_at, initrd_at, vmm_at;
+	struct rootfs root;		/* of --image, --disk, --tmpfs, --read-only */
 	struct shares shares;		/* of -v, checked */
 	bool yes;			/* share guarded folders as well */
 	bool always_shares;		/* with a server of folders even if there is none yet */
@@ -42,6 +44,8 @@ struct run_conf {
 	bool keep, rm, detach;
 	int status_fd;			/* of --json-status-fd; -1: none */
 	char *const *argv;		/* the command, NULL at the end */
+	bool entrypoint;		/* that of the image comes before the command */
+	char **made_argv;		/* owned: argv with what the image adds */
 };
 
 /* The rows of run's flags; `into` is a struct run_conf. */
@@ -60,5 +64,13 @@ int run_conf_check_command(struct run_conf *c, struct err *e) must_check;
  * -ENOENT and others with a sentence that has no value in it.
  */
 int run_conf_secrets(const struct run_conf *c, struct env *env, struct err *e) must_check;
+/*
+ * The words after run's flags: [IMAGE --] CMD ARG... 1 if there was an image. What there
+ * is no command for is found by run_conf_check().
+ */
+int run_words(struct run_conf *c, int argc, char **argv, const struct opt_end *end,
+	      struct err *e) must_check;
+/* Open the image, and take from it what the flags do not say. Part of run_conf_check_command(). */
+int run_image(struct run_conf *c, struct err *e) must_check;
 void run_conf_free(struct run_conf *c);
 #endif

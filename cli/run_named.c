@@ -49,6 +49,16 @@ static int run_in(struct named *n, const char *name, struct attached *a)
 	return attached_run(a, "run", &n->conf);
 }
 
+static int words(struct named *n, int argc, char **argv, const struct opt_end *end, struct err *e)
+{
+	int rc = run_words(&n->conf, argc, argv, end, e);
+
+	if (rc <= 0)
+		return rc;
+	return settings_set(&n->set, "", "image", n->conf.root.ref) ?
+		err_set(e, -ENOMEM, "settings") : 0;
+}
+
 int run_named(const struct verb *v, int argc, char **argv)
 {
 	struct attached a = ATTACHED_NONE;
@@ -63,8 +73,7 @@ int run_named(const struct verb *v, int argc, char **argv)
 	a.x.conf = &n.conf;
 	store_name_make(made);
 	if (!opt_parse_each(v->table, v->name, argc, argv, 1, with_flag, &n, &end, &a.x.e) &&
-	    !run_conf_check(&n.conf, &a.x.e)) {
-		n.conf.argv = argv + end.words;
+	    !words(&n, argc, argv, &end, &a.x.e) && !run_conf_check(&n.conf, &a.x.e)) {
 		name = n.conf.name ? n.conf.name : made;
 		status = run_in(&n, name, &a);
 		if (n.conf.rm && named_remove(name, true, NAMED_GRACE_NS / 5, &e) &&

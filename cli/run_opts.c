@@ -42,6 +42,30 @@ static int opt_secret(void *into, const char *value, struct err *e)
 	return secret_add(&((struct run_conf *)into)->secrets, value, e);
 }
 
+static int opt_image(void *into, const char *value, struct err *e)
+{
+	((struct run_conf *)into)->root.ref = value;
+	return *value ? 0 : err_say(e, -EINVAL, "its name is empty");
+}
+
+static int opt_disk(void *into, const char *value, struct err *e)
+{
+	return rootfs_disk_flag(&((struct run_conf *)into)->root, value, e);
+}
+
+static int opt_tmpfs(void *into, const char *value, struct err *e)
+{
+	return rootfs_tmpfs_flag(&((struct run_conf *)into)->root, value, e);
+}
+
+static int opt_read_only(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->root.read_only = true;
+	return 0;
+}
+
 static int opt_workdir(void *into, const char *value, struct err *e)
 {
 	if (*value != '/')
@@ -245,6 +269,13 @@ static int opt_ttl(void *into, const char *value, struct err *e)
 }
 
 const struct opt run_opts[] = {
+	{ "image", 0, "IMAGE", "root file system; 'IMAGE -- CMD' is the same (sandbox image)",
+	  opt_image, NULL },
+	{ "disk", 0, "SIZE", "writes to the root go to a disk of that size, not to memory",
+	  opt_disk, NULL },
+	{ "tmpfs", 0, "PATH[:size=SIZE]", "mount a file system in memory", opt_tmpfs, NULL },
+	{ "read-only", 0, NULL, "the root cannot be written; /tmp and /run can", opt_read_only,
+	  NULL },
 	{ "env", 'e', "K[=V]", "set a variable; K alone copies the host's value", opt_env, NULL },
 	{ "env-file", 0, "FILE", "a file of such lines", opt_env_file, NULL },
 	{ "volume", 'v', "SRC[:DST][:ro|rw|cow]",
@@ -287,13 +318,9 @@ const struct opt run_opts[] = {
 	{ "ttl", 0, "TIME", "stop a kept sandbox that long after its start", opt_ttl, NULL },
 	/* Of later versions; known, so that they are refused by name. */
 	{ "detach", 'd', NULL, NULL, NULL, NULL },
-	{ "tmpfs", 0, "PATH", NULL, NULL, NULL },
-	{ "read-only", 0, NULL, NULL, NULL, NULL },
-	{ "disk", 0, "SIZE", NULL, NULL, NULL },
 	{ "allow", 0, "HOST", NULL, NULL, NULL },
 	{ "deny", 0, "HOST", NULL, NULL, NULL },
 	{ "publish", 'p', "PORTS", NULL, NULL, NULL },
-	{ "image", 0, "REF", NULL, NULL, NULL },
 	{ "from", 0, "SNAPSHOT", NULL, NULL, NULL },
 	{ 0 },
 };
@@ -302,6 +329,7 @@ void run_conf_init(struct run_conf *c)
 {
 	*c = (struct run_conf){
 		.memory = RUN_MEMORY_DEFAULT, .cpus = 1, .status_fd = -1, .jail = "auto",
+		.root = ROOTFS_NONE,
 	};
 }
 
@@ -311,6 +339,9 @@ void run_conf_free(struct run_conf *c)
 	env_free(&c->env_file);
 	shares_free(&c->shares);
 	env_free(&c->secrets);
+	rootfs_free(&c->root);
+	free(c->made_argv);
+	c->made_argv = NULL;
 	free(c->user);
 	free(c->group);
 	c->user = c->group = NULL;
@@ -369,6 +400,8 @@ static int check_files(struct run_conf *c, struct err *e)
 
 int run_conf_check_command(struct run_conf *c, struct err *e)
 {
+	int rc;
+
 	if (c->tty && c->json)
 		return err_say(e, -EINVAL, "--json keeps the output for its object, so the command "
 			       "cannot have a terminal; use --json-status-fd with -t");
@@ -378,7 +411,8 @@ int run_conf_check_command(struct run_conf *c, struct err *e)
 		c->limit_output = true;
 		c->max_output = RUN_JSON_OUTPUT;
 	}
-	return whole_env(c, e);
+	rc = run_image(c, e);
+	return rc ? rc : whole_env(c, e);
 }
 
 int run_conf_check(struct run_conf *c, struct err *e)

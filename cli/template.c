@@ -52,6 +52,11 @@ static int make_key(struct key *k, const struct monitor_conf *c, struct err *e)
 		rc = add_file(k, "kernel", c->kernel, e);
 	if (!rc)
 		rc = add_file(k, "initrd", c->initrd, e);
+	if (!rc && c->root && c->root->ref) {
+		size_t n = strlen(k->text);
+
+		snprintf(k->text + n, sizeof(k->text) - n, "image %s\n", c->root->image.id);
+	}
 	if (rc)
 		return rc;
 	for (const char *p = k->text; *p; p++)
@@ -190,6 +195,7 @@ static int make_in(int root, const char *tmp, const struct monitor_conf *c, cons
 	boot.control = true;
 	boot.hostname = NULL;
 	boot.shares = NULL;
+	boot.root_bare = true;
 	boot.keep_sockets = false;
 	boot.progress = "making a template of the booted guest, once";
 	rc = machine_start(&m, &boot, sigfd, e);
