@@ -248,21 +248,21 @@ static void more_descriptors(void)
 static int changes_main(const struct verb *v, int argc, char **argv)
 {
 	struct changes c = { .box = STORE_BOX_NONE, .cow_dir = -1 };
-	struct opt_end end;
-	int rc, status = cli_begin(v, argc, argv, &c, &end);
+	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
+	int n, rc, status = words ? cli_begin_words(v, argc, argv, &c, words, &n) : CLI_FAILED;
 	bool discard = !strcmp(v->name, "discard");
 
 	if (status >= 0)
 		return status;
-	if (end.words == argc || (discard && end.words + 1 < argc)) {
+	if (!n || (discard && n > 1)) {
 		cli_say("%s: give the name of a sandbox; see 'sandbox %s --help'", v->name,
 			v->name);
 		return CLI_USAGE;
 	}
-	c.paths = argv + end.words + 1;
+	c.paths = words + 1;
 	c.hit = calloc((size_t)argc + 1, sizeof(*c.hit));
 	more_descriptors();
-	rc = !c.hit ? err_set(&c.e, -ENOMEM, "paths") : open_box(&c, argv[end.words]);
+	rc = !c.hit ? err_set(&c.e, -ENOMEM, "paths") : open_box(&c, words[0]);
 	if (!rc)
 		rc = discard ? drop_all(&c) :
 		     each(&c, !strcmp(v->name, "diff") ? show : take_over);
@@ -273,7 +273,9 @@ static int changes_main(const struct verb *v, int argc, char **argv)
 	store_close(&c.box);
 	free(c.names);
 	free(c.hit);
-	return rc || c.bad || fflush(stdout) ? CLI_FAILED : CLI_OK;
+	if (rc)
+		return cli_status_of(rc);
+	return c.bad || fflush(stdout) ? CLI_FAILED : CLI_OK;
 }
 
 static const struct opt diff_opts[] = {

@@ -36,7 +36,8 @@ extern const size_t cli_n_verbs;
 
 extern const struct verb verb_create, verb_start, verb_stop, verb_restart, verb_rm, verb_ls,
 	verb_ps, verb_exec, verb_shell;
-extern const struct verb verb_image, verb_diff, verb_apply, verb_discard;
+extern const struct verb verb_image, verb_diff, verb_apply, verb_discard,
+	verb_attach, verb_detach;
 extern const struct verb verb_run, verb_doctor, verb_completion, verb_version, verb_help;
 
 /* One line on stderr: "sandbox: ...". Written in one piece; a progress line is taken away first. */
@@ -57,4 +58,12 @@ void cli_help(FILE *out);
  * answer --help. -1 to go on, otherwise the exit status.
  */
 int cli_begin(const struct verb *v, int argc, char **argv, void *into, struct opt_end *end);
+/*
+ * The same with flags before, between and after the words, which go to @words (room for
+ * argc), NULL at the end; *n of them.
+ */
+int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, char **words,
+		    int *n);
+/* The exit status for what failed with @rc: called wrongly or refused, or anything else. */
+enum cli_status cli_status_of(int rc);
 #endif

@@ -43,6 +43,8 @@ const struct keeper_call keeper_calls[] = {
 	{ "stop", serve_stop },
 	{ "hold", serve_hold },
 	{ "console", serve_console },
+	{ "attach", keeper_serve_attach },
+	{ "detach", keeper_serve_detach },
 	{ NULL, NULL },
 };
 

@@ -16,6 +16,9 @@
 int keeper_listen(struct keeper *k, struct err *e) must_check;
 /* Whether detached commands run. */
 bool keeper_busy(struct keeper *k);
+/* Rows of the table that have files of their own. */
+int keeper_serve_attach(struct keeper *k, struct keeper_req *r, struct err *e);
+int keeper_serve_detach(struct keeper *k, struct keeper_req *r, struct err *e);
 /* Serve until the monitor has ended; it is reaped then. */
 void keeper_loop(struct keeper *k);
 /* Close every connection: for those who wait for the end, this is it. */

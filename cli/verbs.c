@@ -21,6 +21,8 @@ const struct verb *const cli_verbs[] = {
 	&verb_exec,
 	&verb_shell,
 	&verb_image,
+	&verb_attach,
+	&verb_detach,
 	&verb_diff,
 	&verb_apply,
 	&verb_discard,
@@ -34,8 +36,6 @@ const size_t cli_n_verbs = ARRAY_LEN(cli_verbs);
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
 	"cp",
-	"attach",
-	"detach",
 	"snapshot",
 	"rollback",
 	"fork",
@@ -140,6 +140,37 @@ int cli_begin(const struct verb *v, int argc, char **argv, void *into, struct op
 		return fflush(stdout) ? CLI_FAILED : CLI_OK;
 	}
 	return -1;
+}
+
+int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, char **words, int *n)
+{
+	struct opt_end end = { 0 };
+	struct err e = { 0 };
+
+	*n = 0;
+	for (int i = 1; i < argc; i = end.words + 1) {
+		if (end.dashes) {
+			end.words = i;
+		} else if (opt_parse(v->table, v->name, argc, argv, i, into, &end, &e)) {
+			cli_say("%s: %s", v->name, e.msg);
+			return CLI_USAGE;
+		}
+		if (end.help) {
+			cli_verb_help(v, stdout);
+			return fflush(stdout) ? CLI_FAILED : CLI_OK;
+		}
+		if (end.words < argc)
+			words[(*n)++] = argv[end.words];
+	}
+	words[*n] = NULL;
+	return -1;
+}
+
+enum cli_status cli_status_of(int rc)
+{
+	if (rc == -EINVAL || rc == -EPERM || rc == -EEXIST || rc == -EBUSY)
+		return CLI_USAGE;
+	return rc ? CLI_FAILED : CLI_OK;
 }
 
 /* ---- help -------------------------------------------------------------- */

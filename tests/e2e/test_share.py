@@ -172,6 +172,55 @@ def test_clones_of_one_template_have_shares_of_their_own():
         equal(read(TOP, f"clone{i}/o"), f"{i}\n", "its file")
 
 
+# ---- named sandboxes -----------------------------------------------------------------------
+
+def test_a_named_sandboxs_changes_are_reviewed_applied_and_dropped():
+    d = folder("named", a="one\n", b="two\n", c="three\n")
+    out(sandbox("create", "web", "-v", f"{d}:/w:cow"), "create")
+    out(sandbox("start", "web", limit=BOOT_S), "start")
+    out(sandbox("exec", "web", "--", "sh", "-c",
+                "cd /w; echo more >>a; rm b; echo n >n; echo x >>c"), "exec")
+    equal(tree(d), ["a", "b", "c"], "the host's folder before")
+    equal(out(sandbox("diff", "--list", "web"), "diff --list"),
+          "changed  a\ndeleted  b\nchanged  c\nadded    n\n", "the list")
+    text = out(sandbox("diff", "web", "a"), "diff")
+    check("--- a/a\n+++ b/a\n" in text and "\n+more\n" in text and "b/n" not in text, text)
+    write(os.path.join(d, "c"), "the host's\n")
+    r = sandbox("apply", "web")
+    equal((r.returncode, r.stdout.decode()),
+          (1, "changed  a\ndeleted  b\nadded    n\n"), "apply with a conflict")
+    check(b"apply: c was changed on the host meanwhile" in r.stderr, r.stderr)
+    equal((tree(d), read(d, "a"), read(d, "c")), (["a", "c", "n"], "one\nmore\n",
+                                                  "the host's\n"), "the host's folder after")
+    fails(sandbox("discard", "web"), 2, "web is running")
+    out(sandbox("stop", "web"), "stop")
+    out(sandbox("discard", "web"), "discard")
+    equal(out(sandbox("diff", "web"), "diff"), "", "nothing is left of it")
+    out(sandbox("rm", "--yes", "web"), "rm")
+
+
+def test_a_folder_comes_and_goes_while_the_guest_runs():
+    d, other = folder("live", a="one\n"), folder("other")
+    out(sandbox("create", "box"), "create")
+    out(sandbox("start", "box", limit=BOOT_S), "start")
+    for _ in range(2):
+        out(sandbox("attach", f"{d}:/l:ro", "--vm", "box"), "attach, and once more")
+    fails(sandbox("attach", f"{d}:/l:rw"), 2, "detach it first: 'sandbox detach --vm box")
+    fails(sandbox("attach", f"{other}:/l"), 2, "/l in the guest is the host's")
+    fails(sandbox("attach", "--vm", "box", "/etc"), 2, "/etc is guarded")
+    out(sandbox("attach", other), "attach another one, at its own path")
+    equal(out(sandbox("exec", "box", "--", "sh", "-c", f"cat /l/a; echo x 2>/dev/null >/l/n || "
+                      f"echo {other}/made; echo y >{other}/made"), "exec"),
+          f"one\n{other}/made\n", "the guest")
+    equal((tree(d), tree(other)), (["a"], ["made"]), "the folders")
+    out(sandbox("detach", other), "detach")
+    equal(sandbox("exec", "box", "--", "ls", f"{other}/made").returncode, 1, "it is gone")
+    out(sandbox("restart", "box", limit=BOOT_S), "restart")
+    equal(out(sandbox("exec", "box", "--", "sh", "-c", "cat /l/a; ls -d /l"),
+              "exec after a restart"), "one\n/l\n", "mounted again")
+    out(sandbox("rm", "--yes", "--force", "box"), "rm")
+
+
 # ---- trouble -------------------------------------------------------------------------------
 
 def test_the_death_of_the_server_ends_the_run():
