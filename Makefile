@@ -175,7 +175,7 @@ $(BARE_GUESTS): $(O)/tests/vm/bare-%: tests/vm/bare.S
 $(HOSTILE): $(HOSTILE_SRC) tests/vm/hostile.h
 	@mkdir -p $(@D); echo "  CC-BARE $@"
 	$(Q)$(CC) -std=gnu17 -I. -O2 $(WARN) -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
-		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static -no-pie \
+		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static \
 		-Wl,-Ttext-segment=0x1000000,--build-id=none $(HOSTILE_SRC) -o $@
 
 # The kernel is built in the cache folder, once for each state of its inputs.
@@ -223,7 +223,11 @@ $(O)/unit-kvm: $(patsubst %.c,$(O)/%.o,$(UNIT_KVM_SRC)) $(LIBHOST)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
 
 # A program that tries what the jail forbids.
-JAIL_TESTS := $(O)/tests/jail/walls
+JAIL_TESTS := $(addprefix $(O)/tests/jail/,walls record)
+$(O)/tests/jail/record: $(O)/tests/jail/record.o
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@
+
 $(O)/tests/jail/walls: $(addprefix $(O)/,tests/jail/walls.o tests/jail/world.o tests/jail/acts.o \
 		cli/spawn.o) $(LIBHOST)
 	@echo "  LINK    $@"

@@ -30,6 +30,7 @@ jobs=-j$(nproc)
 logs=$O/logs
 passed=0 failed=0 skipped=0 failures=()
 mkdir -p "$logs"
+rm -f "$O/tests/jail/calls"
 
 # ---- counting ------------------------------------------------------------------------------
 kvm() { : <>/dev/kvm; } 2>/dev/null
@@ -127,12 +128,13 @@ fuzz() {
 	step "fuzzers" 900 lines tests/fuzz/run.sh build-fuzz "${FUZZ_SECONDS:-5}" "${fuzzers[@]}"
 }
 
+# Guests and commands are tested with a monitor that writes down its system calls.
 vm() {
-	step "guests: build" 600 one $MAKE $jobs all vm-test-build
+	step "guests: build" 600 one $MAKE $jobs all vm-test-build jail-test-build
 	if kvm; then
 		step "unit tests on KVM" 300 criterion "$O/unit-kvm"
 	fi
-	step "guests" 1500 lines env "O=$O" tests/vm/run.py
+	step "guests" 1500 lines env "O=$O" tests/vm/run.py --vmm "$O/tests/jail/record"
 }
 
 install() { step "install" 300 lines tests/install.sh "$O"; }
@@ -151,16 +153,26 @@ jail() {
 	scripts jail
 }
 fs() { scripts fs; }
-e2e() { scripts e2e; }
+e2e() {
+	step "e2e: build" 600 one $MAKE $jobs all guest jail-test-build
+	SANDBOX_VMM=$(readlink -f "$O")/tests/jail/record scripts e2e
+}
+
+# After the others: was all made that is allowed?
+calls() {
+	if kvm; then
+		step "system calls" 60 lines env "O=$O" tests/jail/calls.py
+	fi
+}
 }
 
 # ---- run -----------------------------------------------------------------------------------
 export O
 steps=("$@")
-[ $# != 0 ] || steps=(build lint unit clang arm64 asan tsan fuzz install fs jail vm e2e)
+[ $# != 0 ] || steps=(build lint unit clang arm64 asan tsan fuzz install fs jail vm e2e calls)
 for s in "${steps[@]}"; do
 	case $s in
-	build|lint|unit|clang|arm64|asan|tsan|fuzz|install|fs|jail|vm|e2e) "$s" ;;
+	build|lint|unit|clang|arm64|asan|tsan|fuzz|install|fs|jail|vm|e2e|calls) "$s" ;;
 	*) echo "run.sh: no step '$s'" >&2; exit 2 ;;
 	esac
 done

@@ -118,7 +118,8 @@ static bool as_wanted(int status, int want)
 static void check(const char *self, const struct act *a, enum mode mode, int want,
 		  const char *text)
 {
-	static const char *const modes[] = { "without walls", "walls", "filter loop", "filter vcpu" };
+	static const char *const modes[] = { "without walls", "walls", "filter loop",
+					      "filter vcpu" };
 	char got[64], wanted[64];
 	int status;
 

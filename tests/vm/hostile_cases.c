@@ -286,8 +286,10 @@ static void reset_storm(unsigned slot)
 		start(slot);
 		for (unsigned q = 0; q < QMAX; q++)
 			for (unsigned i = 0; i < QSIZE; i++) {
-				rings[slot][q].desc[i] = (struct desc){
-					HERE + i * 4096, 4096, (uint16_t)(q & 1 ? 0 : DESC_WRITE), 0 };
+				uint16_t flags = q & 1 ? 0 : DESC_WRITE;
+
+				rings[slot][q].desc[i] = (struct desc){ HERE + i * 4096, 4096, flags,
+									0 };
 				rings[slot][q].avail.ring[i] = (uint16_t)i;
 			}
 		offer(slot, QSIZE);
@@ -312,9 +314,12 @@ static void connection_flood(unsigned slot)
 
 	start(slot);
 	for (unsigned i = 0; i < 3000; i++) {
-		*h = (struct vsock_header){ 3, 2, 1000 + i, (uint32_t)(rnd() % 4), 0, 1,
-					    (uint16_t)(i % 3 ? 1 : rnd() % 10),
-					    (uint32_t)(rnd() % 4), (uint32_t)rnd(), (uint32_t)rnd() };
+		*h = (struct vsock_header){
+			.src_cid = 3, .dst_cid = 2, .src_port = 1000 + i, .type = 1,
+			.dst_port = (uint32_t)(rnd() % 4), .op = (uint16_t)(i % 3 ? 1 : rnd() % 10),
+			.flags = (uint32_t)(rnd() % 4), .buf_alloc = (uint32_t)rnd(),
+			.fwd_cnt = (uint32_t)rnd(),
+		};
 		r->desc[0] = (struct desc){ HERE, (uint32_t)(i % 5 ? 44 : rnd() % 5000), 0, 0 };
 		r->avail.ring[r->avail.idx % QSIZE] = 0;
 		__atomic_store_n(&r->avail.idx, (uint16_t)(r->avail.idx + 1), __ATOMIC_SEQ_CST);

@@ -3,6 +3,8 @@
  * compile.c - a program of the build: the rules that marks.py found, through
  * libseccomp, to arrays of C (vmm/jail_filters.h).
  *
+ * --list prints the rules with their numbers, for tests.
+ *
  * With --sanitizer what is not allowed fails with EPERM instead of ending the
  * process, and memory calls are allowed: the run-time libraries of sanitizers need
  * them at any time, and their reports anything. Such a build is no jail.
@@ -39,11 +41,11 @@ struct rule {
 	int nr;
 	unsigned n;
 	struct scmp_arg_cmp arg[6];
-	const char *name;
+	const char *name, *how;
 };
 
-#define RULE(c, action, name, n, ...) \
-	{ JAIL_CLASS_##c, action, SCMP_SYS(name), n, { __VA_ARGS__ }, #name },
+#define RULE(c, action, how, name, n, ...) \
+	{ JAIL_CLASS_##c, action, SCMP_SYS(name), n, { __VA_ARGS__ }, #name, how },
 #define RING(c, op)
 static const struct rule rules[] = {
 #include <jail_rules.h>
@@ -51,7 +53,7 @@ static const struct rule rules[] = {
 #undef RULE
 #undef RING
 
-#define RULE(c, action, name, n, ...)
+#define RULE(c, action, how, name, n, ...)
 #define RING(c, op) { JAIL_CLASS_##c, op },
 static const struct { enum jail_class c; uint8_t op; } ring[] = {
 #include <jail_rules.h>
@@ -132,11 +134,23 @@ static unsigned print_class(enum jail_class c, bool sanitizer)
 	return n;
 }
 
+/* CLASS NUMBER VALUE NAME HOW, with the value of the first condition, or 0. */
+static int list(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+		printf("%s %d %llu %s %s\n", classes[rules[i].c], rules[i].nr,
+		       rules[i].n ? (unsigned long long)rules[i].arg[0].datum_a : 0ull,
+		       rules[i].name, rules[i].how);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	bool sanitizer = argc > 1 && !strcmp(argv[1], "--sanitizer");
 	unsigned len[JAIL_NCLASSES];
 
+	if (argc > 1 && !strcmp(argv[1], "--list"))
+		return list();
 	printf("/* Made by vmm/seccomp/compile.c. */\n#include \"vmm/jail_filters.h\"\n");
 	for (unsigned c = 0; c < JAIL_NCLASSES; c++) {
 		len[c] = print_class((enum jail_class)c, sanitizer);

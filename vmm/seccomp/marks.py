@@ -78,7 +78,7 @@ def c_rules(rules, ring):
             else:
                 args.append(f"SCMP_CMP64({number}, SCMP_CMP_EQ, {value}, 0)")
         print(f'#line 1 "{r.place}"')
-        print(f"RULE({r.cls.upper()}, {action}, {r.name}, {len(args)}, "
+        print(f"RULE({r.cls.upper()}, {action}, \"{r.how or 'call'}\", {r.name}, {len(args)}, "
               f"{', '.join(args) or '{ 0 }'})")
     for cls, op in ring:
         print(f"RING({cls.upper()}, IORING_OP_{op})")

@@ -1,0 +1,44 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""calls.py - was every system call that a mark allows made by some test?
+
+What was made stands in O/tests/jail/calls, written by `record` while guests and commands were
+tested with it in the place of sandbox-vmm. A rule that no test needed is a hole in the filter, or
+a hole in the tests. Rules with `?` need not be made; those that only refuse cannot be. What a
+ring's operations are is not seen here, nor KVM_RUN and io_uring_enter, without which nothing runs.
+"""
+import os
+import subprocess
+import sys
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+OUT = os.path.join(TOP, os.environ.get("O", "build"))
+BY_VALUE = {"ioctl", "madvise", "socket"}
+UNSEEN = {("vcpu", "ioctl", 0xae80), ("loop", "io_uring_enter", 0)}
+
+
+def main():
+    rules = subprocess.run([os.path.join(OUT, "gen", "compile"), "--list"], capture_output=True,
+                           text=True, check=True).stdout.splitlines()
+    with open(os.path.join(OUT, "tests", "jail", "calls"), encoding="ascii") as f:
+        made = {tuple(line.split()) for line in f}
+    calls = {(cls, int(nr)) for cls, nr, _ in made}
+    exact = {(cls, int(nr), int(value)) for cls, nr, value in made}
+    failed = good = 0
+    for rule in rules:
+        cls, nr, value, name, how = rule.split()
+        nr, value = int(nr), int(value)
+        if cls == "fs" or how != "call" or (cls, name, value) in UNSEEN:
+            continue
+        if (cls, nr, value) in exact if name in BY_VALUE else (cls, nr) in calls:
+            good += 1
+        else:
+            failed += 1
+            what = f"{name} with {value:#x}" if name in BY_VALUE else name
+            print(f"not ok jail calls: {cls}: {what} is allowed, and no test made it")
+    if not failed:
+        print(f"ok jail calls: each of {good} rules was used by some test")
+    return 1 if failed or not good else 0
+
+
+sys.exit(main())

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * record [ARG...] - be sandbox-vmm, with somebody who writes down which system calls
+ * its threads make once they are sealed.
+ *
+ * It lies in O/tests/jail/ and executes O/sandbox-vmm. Before, it forks a tracer, lets itself be
+ * seized, and installs a filter that stops for the tracer at each call; filters add up, so
+ * what the monitor's own forbids ends it still. The two calls without which no machine runs,
+ * KVM_RUN and io_uring_enter, are let through at full speed. Each call that is new
+ * becomes a line of O/tests/jail/calls: CLASS NUMBER VALUE, where VALUE is the argument that
+ * tells what ioctl, madvise and socket are asked for.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/kvm.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define THREADS	64
+#define SEEN	512
+
+/* <sys/ptrace.h> and <linux/ptrace.h> do not go together. */
+struct syscall_info {
+	uint8_t op, pad[3];
+	uint32_t arch;
+	uint64_t ip, sp, nr, args[6];
+	uint32_t ret_data;
+};
+#define GET_SYSCALL_INFO 0x420e
+
+static struct { pid_t tid; bool sealed; } threads[THREADS];
+static struct { bool vcpu; uint64_t nr, value; } seen[SEEN];
+static unsigned nthreads, nseen;
+
+static void record(int out, bool vcpu, const struct syscall_info *s)
+{
+	uint64_t value = s->nr == SYS_ioctl ? s->args[1] : s->nr == SYS_madvise ? s->args[2] :
+			 s->nr == SYS_socket ? s->args[0] : 0;
+	char line[80];
+	int n;
+
+	for (unsigned i = 0; i < nseen; i++)
+		if (seen[i].vcpu == vcpu && seen[i].nr == s->nr && seen[i].value == value)
+			return;
+	if (nseen == SEEN)
+		return;
+	seen[nseen].vcpu = vcpu;
+	seen[nseen].nr = s->nr;
+	seen[nseen++].value = value;
+	n = snprintf(line, sizeof(line), "%s %llu %llu\n", vcpu ? "vcpu" : "loop",
+		     (unsigned long long)s->nr, (unsigned long long)value);
+	if (write(out, line, (size_t)n) != n)	/* O_APPEND: many write at once */
+		_exit(1);
+}
+
+static bool *sealed(pid_t tid)
+{
+	for (unsigned i = 0; i < nthreads; i++)
+		if (threads[i].tid == tid)
+			return &threads[i].sealed;
+	if (nthreads == THREADS)
+		return NULL;
+	threads[nthreads].tid = tid;
+	return &threads[nthreads++].sealed;
+}
+
+static void on_call(int out, pid_t leader, pid_t tid)
+{
+	struct syscall_info s = { 0 };
+	bool *is = sealed(tid);
+
+	if (!is || ptrace(GET_SYSCALL_INFO, tid, sizeof(s), &s) < 0)
+		return;
+	if (*is)
+		record(out, tid != leader, &s);
+	else if (s.nr == SYS_seccomp && s.args[0] == SECCOMP_SET_MODE_FILTER)
+		*is = true;
+}
+
+static void trace(int out, pid_t leader)
+{
+	int status;
+	pid_t tid;
+
+	while ((tid = waitpid(-1, &status, __WALL)) > 0 || errno == EINTR) {
+		int event = status >> 16, sig = WSTOPSIG(status);
+
+		if (tid <= 0 || !WIFSTOPPED(status)) {
+			if (tid == leader)
+				return;
+			continue;
+		}
+		if (event == PTRACE_EVENT_SECCOMP)
+			on_call(out, leader, tid);
+		if (event == PTRACE_EVENT_STOP && (sig == SIGSTOP || sig == SIGTSTP))
+			ptrace(PTRACE_LISTEN, tid, 0, 0);
+		else
+			ptrace(PTRACE_CONT, tid, 0, event ? 0 : sig);
+	}
+}
+
+static void tracer(const char *folder, pid_t leader, int ready)
+{
+	char path[4200];
+	int out;
+
+	snprintf(path, sizeof(path), "%s/calls", folder);
+	out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (out < 0 || ptrace(PTRACE_SEIZE, leader, 0,
+			      PTRACE_O_TRACESECCOMP | PTRACE_O_TRACECLONE) ||
+	    write(ready, "", 1) != 1)
+		_exit(1);
+	out = dup2(out, 0);
+	syscall(SYS_close_range, 1, ~0u, 0);	/* pipes end with the monitor, not with us */
+	trace(out, leader);
+	_exit(0);
+}
+
+static int stop_at_calls(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_enter, 3, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, KVM_RUN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
+	};
+	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) ? -1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+	char folder[4096], vmm[4200], c;
+	ssize_t n = readlink("/proc/self/exe", folder, sizeof(folder) - 1);
+	int ready[2];
+	pid_t pid;
+
+	(void)argc;
+	if (n <= 0 || pipe2(ready, O_CLOEXEC))
+		return 1;
+	folder[n] = '\0';
+	*strrchr(folder, '/') = '\0';
+	snprintf(vmm, sizeof(vmm), "%s/../../sandbox-vmm", folder);
+	pid = fork();
+	if (!pid)
+		tracer(folder, getppid(), ready[1]);
+	close(ready[1]);
+	prctl(PR_SET_PTRACER, pid);
+	/* Where tracing is forbidden the machine runs all the same; what it calls is not known. */
+	if (read(ready[0], &c, 1) == 1 && stop_at_calls())
+		return 1;
+	close(ready[0]);
+	argv[0] = vmm;
+	execv(vmm, argv);
+	perror(vmm);
+	return 1;
+}
