@@ -238,7 +238,7 @@ static struct image_file *parent_of(struct image_tree *t, const char *path, bool
 		return NULL;
 	if (!last[0] || !strcmp(last, ".") || !strcmp(last, "..") ||
 	    strlen(last) > IMAGE_NAME_MAX) {
-		err_say(e, -EINVAL, "no file can be called '%.100s'", path);
+		err_say(e, -EBADMSG, "no file can be called '%.100s'", path);
 		return NULL;
 	}
 	return dir;
@@ -284,7 +284,7 @@ struct image_file *image_tree_make(struct image_tree *t, const char *path, mode_
 
 	if (!dir && (!top || !S_ISDIR(mode))) {
 		if (top)
-			err_say(e, -EINVAL, "the root is no folder");
+			err_say(e, -EBADMSG, "the root is no folder");
 		return NULL;
 	}
 	n = dir ? lookup(dir, last) : NULL;
@@ -312,7 +312,7 @@ int image_tree_link(struct image_tree *t, const char *path, const char *to, stru
 	struct image_entry *n = dir ? lookup(dir, last) : NULL;
 
 	if (!n || S_ISDIR(n->file->mode))
-		return err_say(e, -EINVAL, "'%.100s' is a link to '%.100s', which is not there",
+		return err_say(e, -EBADMSG, "'%.100s' is a link to '%.100s', which is not there",
 			       path, to);
 	f = n->file;
 	dir = parent_of(t, path, true, last, e);
@@ -412,7 +412,7 @@ int image_tree_xattr(struct image_file *f, const char *name, const void *value, 
 int image_tree_target(struct image_file *f, const char *target, struct err *e)
 {
 	if (!*target || strlen(target) >= PATH_BYTES_MAX)
-		return err_say(e, -EINVAL, "a link to a path of %zu bytes", strlen(target));
+		return err_say(e, -EBADMSG, "a link to a path of %zu bytes", strlen(target));
 	f->target = strdup(target);
 	return f->target ? 0 : err_set(e, -ENOMEM, "link");
 }
