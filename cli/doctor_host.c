@@ -6,6 +6,7 @@
  *
  * A kernel facility is tried rather than looked up: policies hide in too many places.
  */
+#include <fcntl.h>
 #include <linux/io_uring.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
@@ -19,6 +20,7 @@
 #include "cli/kernel.h"
 #include "cli/parse.h"
 #include "cli/places.h"
+#include "cli/spawn.h"
 
 #define MEMORY_ENOUGH	(256ull << 20)
 #define DISK_ENOUGH	(1ull << 30)
@@ -94,6 +96,57 @@ static void check_seccomp(struct doctor_finding *f)
 	else
 		doctor_set(f, DOCTOR_WARN, "use a kernel with CONFIG_SECCOMP_FILTER; until then the "
 			   "monitor has one wall less", "no filters: %s", strerror(errno));
+}
+
+/* sandbox-vmm puts its walls up, and tells. Returns what it said; "" for nothing. */
+static const char *try_walls(char *text, size_t len)
+{
+	struct place vmm;
+	struct err e = { 0 };
+	int out[2], pidfd, status;
+	union { const char *c[3]; char *v[3]; } argv = { .c = { vmm.path, "--try-jail" } };
+	size_t used = 0;
+	ssize_t n;
+	pid_t pid;
+
+	text[0] = '\0';
+	if (places_vmm(&vmm, &e) || pipe2(out, O_CLOEXEC))
+		return text;
+	pid = spawn_start(&(struct spawn){ .argv = argv.v, .fd = { -1, out[1], -1 }, .nfd = 3 },
+			  &pidfd, &e);
+	close(out[1]);
+	while (pid > 0 && used < len - 1 && (n = read(out[0], text + used, len - 1 - used)) > 0)
+		used += (size_t)n;
+	text[used] = '\0';
+	close(out[0]);
+	if (pid > 0) {
+		waitpid(pid, &status, 0);
+		close(pidfd);
+	}
+	return text;
+}
+
+static void check_jail(struct doctor_finding *f)
+{
+	char text[2048], missing[200] = "";
+	const char *line = try_walls(text, sizeof(text));
+	size_t used = 0;
+
+	if (strncmp(line, "jail ", 5)) {
+		doctor_set(f, DOCTOR_WARN, "see the line 'monitor'", "the monitor did not tell of its walls");
+		return;
+	}
+	while ((line = strchr(line, '\n')) && !strncmp(++line, "missing ", 8))
+		used += (size_t)snprintf(missing + used, used < sizeof(missing) ?
+					 sizeof(missing) - used : 0, "%s%.*s", used ? ", " : "",
+					 (int)strcspn(line + 8, "\n"), line + 8);
+	if (used)
+		doctor_set(f, DOCTOR_WARN, "see the lines above; 'sandbox run' does without unless it is "
+			   "given --jail=strict", "not every wall around the monitor can stand: %s",
+			   missing);
+	else
+		doctor_set(f, DOCTOR_OK, NULL, "every wall around the monitor stands:%.*s",
+			   (int)strcspn(text + 4, "\n"), text + 4);
 }
 
 static void check_cgroup(struct doctor_finding *f)
@@ -236,6 +289,7 @@ const struct doctor_check doctor_host_checks[] = {
 	{ "namespaces", check_namespaces },
 	{ "landlock", check_landlock },
 	{ "seccomp", check_seccomp },
+	{ "jail", check_jail },
 	{ "cgroup", check_cgroup },
 	{ "memory", check_memory },
 	{ "disk", check_disk },

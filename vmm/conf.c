@@ -180,6 +180,14 @@ static int parse_jail(struct parse *p, const char *s, struct err *e)
 		err_say(e, -EINVAL, "'%s' is not auto, strict or none", s) : 0;
 }
 
+static int parse_try_jail(struct parse *p, const char *s, struct err *e)
+{
+	(void)s;
+	(void)e;
+	p->c->try_jail = true;
+	return 0;
+}
+
 static int parse_verbose(struct parse *p, const char *s, struct err *e)
 {
 	(void)p;
@@ -213,6 +221,8 @@ static const struct option {
 	  parse_boot_timeout },
 	{ "jail", "KIND", "walls: auto (default; those that this host allows), strict (all), none",
 	  parse_jail },
+	{ "try-jail", NULL, "put up the walls without a machine, and tell which stand",
+	  parse_try_jail },
 	{ "verbose", NULL, "say more on stderr", parse_verbose },
 	{ "help", NULL, "print this", NULL },
 	{ "version", NULL, "print the version", NULL },
@@ -311,7 +321,7 @@ int conf_parse(struct conf *c, int argc, char **argv, struct err *e)
 		}
 		i += n;
 	}
-	if (!c->kernel && !c->restore)
+	if (!c->kernel && !c->restore && !c->try_jail)
 		return err_say(e, -EINVAL, "--kernel FILE or --restore DIR is missing; see --help");
 	if (c->restore && (c->kernel || c->initrd || *c->cmdline))
 		return err_say(e, -EINVAL, "--restore brings its own kernel; leave out --kernel, "

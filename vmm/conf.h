@@ -45,6 +45,7 @@ struct conf {
 	uint64_t mem;			/* bytes, a multiple of 2 MiB */
 	unsigned cpus;
 	enum jail_mode jail;
+	bool try_jail;			/* only put the walls up, say which stand, and end */
 	bool console;			/* copy the guest's console to stderr */
 	int status_fd;			/* life-cycle lines; -1: none */
 	int control_fd;			/* requests (control.h); -1: none */

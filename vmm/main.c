@@ -323,6 +323,37 @@ static int start(struct conf *c, struct err *e)
 	return rc;
 }
 
+/* The walls alone, on stdout or the status descriptor; those that are missing with a reason. */
+static int try_jail(struct conf *c, struct err *e)
+{
+	char words[160];
+	unsigned n;
+	const uint8_t *ops = jail_ring(JAIL_CLASS_LOOP, &n);
+	int rc;
+
+	c->status_fd = c->status_fd < 0 ? STDOUT_FILENO : c->status_fd;
+	jail.mode = c->jail;
+	rc = jail_early(&jail, &c->status_fd, 1, NOFILE, -1, e);
+	if (!rc)
+		rc = jail_ids(&jail, -1, e);
+	if (!rc)
+		rc = jail_fs(&jail, NULL, e);
+	if (!rc)
+		rc = loop_init(&vm.loop, 8, e);
+	if (!rc)
+		rc = jail_note(&jail, JAIL_RING, loop_restrict(&vm.loop, ops, n), e);
+	if (!rc)
+		rc = jail_note(&jail, JAIL_SECCOMP, jail_seal(&jail, JAIL_CLASS_LOOP), e);
+	if (rc)
+		return rc;
+	status(c, "jail %s", jail_words(&jail, words, sizeof(words)));
+	for (unsigned i = 0; i < JAIL_NWALLS; i++)
+		if (jail.why[i])
+			status(c, "missing %s %s", jail_wall_name((enum jail_wall)i),
+			       strerror(-jail.why[i]));
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct err e = { 0 };
@@ -338,12 +369,14 @@ int main(int argc, char **argv)
 	}
 	if (conf.console)
 		log_console_tee(STDERR_FILENO);
-	rc = start(&conf, &e);
+	rc = conf.try_jail ? try_jail(&conf, &e) : start(&conf, &e);
 	if (rc) {
 		log_say(LOG_LEVEL_ERROR, "%s", e.msg);
 		status(&conf, "end error %s", e.msg);
 		return 1;
 	}
+	if (conf.try_jail)
+		return 0;
 	status(&conf, "run %llu", (unsigned long long)now_ns());
 	end = vm_run(&vm);
 	status(&conf, "end %s %s", vm_end_name(end), vm.why);

@@ -288,8 +288,8 @@ static void reset_storm(unsigned slot)
 			for (unsigned i = 0; i < QSIZE; i++) {
 				uint16_t flags = q & 1 ? 0 : DESC_WRITE;
 
-				rings[slot][q].desc[i] = (struct desc){ HERE + i * 4096, 4096, flags,
-									0 };
+				rings[slot][q].desc[i] = (struct desc){ HERE + i * 4096, 4096,
+									flags, 0 };
 				rings[slot][q].avail.ring[i] = (uint16_t)i;
 			}
 		offer(slot, QSIZE);
