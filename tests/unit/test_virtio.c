@@ -1,39 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The life of a device: negotiation, failure, reset, configuration space. */
 #include <signal.h>
-#include "tests/unit/probe.h"
-#include "tests/unit/rig.h"
+#include "tests/unit/probe_rig.h"
 
-#define ACK	VIRTIO_CONFIG_S_ACKNOWLEDGE
-#define DRV	VIRTIO_CONFIG_S_DRIVER
-#define FEAT	VIRTIO_CONFIG_S_FEATURES_OK
-#define OK	VIRTIO_CONFIG_S_DRIVER_OK
-#define NEEDS	VIRTIO_CONFIG_S_NEEDS_RESET
-#define GONE	VIRTIO_CONFIG_S_FAILED
-#define V1	(1ull << VIRTIO_F_VERSION_1)
-#define EVENT	(1ull << VIRTIO_RING_F_EVENT_IDX)
-
-static struct rig r;
-static struct probe *p;
-
-static void set_up(void)
-{
-	log_level(LOG_LEVEL_ERROR);
-	rig_open(&r, &probe_ops, NULL);
-	p = container_of(r.d, struct probe, v);
-}
-
-static void tear_down(void)
-{
-	rig_close(&r);
-}
-
-TestSuite(virtio, .init = set_up, .fini = tear_down, .timeout = 20);
-
-static uint16_t add(unsigned queue)
-{
-	return rig_add(&r, queue, &(struct rig_part){ NULL, 64, true }, 1);
-}
+TestSuite(virtio, .init = probe_rig_open, .fini = probe_rig_close, .timeout = 20);
 
 /* ---- making ------------------------------------------------------------------------------- */
 

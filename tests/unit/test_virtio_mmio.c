@@ -3,27 +3,9 @@
 #include <poll.h>
 #include <pthread.h>
 #include <sys/eventfd.h>
-#include "tests/unit/probe.h"
-#include "tests/unit/rig.h"
+#include "tests/unit/probe_rig.h"
 
-#define V1	(1ull << VIRTIO_F_VERSION_1)
-
-static struct rig r;
-static struct probe *p;
-
-static void set_up(void)
-{
-	log_level(LOG_LEVEL_ERROR);
-	rig_open(&r, &probe_ops, NULL);
-	p = container_of(r.d, struct probe, v);
-}
-
-static void tear_down(void)
-{
-	rig_close(&r);
-}
-
-TestSuite(virtio_mmio, .init = set_up, .fini = tear_down, .timeout = 20);
+TestSuite(virtio_mmio, .init = probe_rig_open, .fini = probe_rig_close, .timeout = 20);
 
 static uint64_t access_at(uint64_t off, unsigned len, bool write, uint64_t v)
 {
