@@ -95,10 +95,23 @@ static int mount_all(void)
 	return 0;
 }
 
+/* The folder to mount on. A root that was asked to be read-only gets it all the same. */
+static int make_place(const char *path)
+{
+	int rc = files_make_parents(path, 0755, true);
+
+	if (rc != -EROFS || mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL) < 0)
+		return rc;
+	rc = files_make_parents(path, 0755, true);
+	if (mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND | MS_RDONLY, NULL) < 0)
+		return -errno;
+	return rc;
+}
+
 static int mount_one(const struct share_req *r)
 {
 	char from[64];
-	int rc = files_make_parents(r->path, 0755, true);
+	int rc = make_place(r->path);
 
 	if (rc < 0)
 		return rc;
