@@ -268,6 +268,7 @@ static int changes_main(const struct verb *v, int argc, char **argv)
 		     each(&c, !strcmp(v->name, "diff") ? show : take_over);
 	if (rc)
 		cli_say("%s: %s", v->name, c.e.msg);
+	cow_restore_modes();
 	if (c.cow_dir >= 0)
 		close(c.cow_dir);
 	store_close(&c.box);

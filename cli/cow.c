@@ -33,69 +33,6 @@ bool cow_is_whiteout(const struct stat *st)
 	return upper_whiteout(st->st_mode, st->st_rdev);
 }
 
-/* ---- opening ---- */
-
-/* The guest may have taken its owner's rights from it; they are lent for the moment. */
-static int open_closed(int dir, const char *name, int flags)
-{
-	auto_fd path = openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-	char proc[40];
-	struct stat st;
-	int fd;
-
-	if (path < 0 || fstat(path, &st) || !(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)))
-		return -EACCES;
-	snprintf(proc, sizeof(proc), "/proc/self/fd/%d", path);
-	if (chmod(proc, (st.st_mode & 07777) | 0700))
-		return -EACCES;
-	fd = open(proc, flags | O_CLOEXEC);
-	(void)!chmod(proc, st.st_mode & 07777);
-	return fd < 0 ? -EACCES : fd;
-}
-
-static int open_name(int dir, const char *name, int flags)
-{
-	int fd = openat(dir, name, flags | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-
-	if (fd < 0 && errno == EACCES)
-		return open_closed(dir, name, flags | O_NONBLOCK | O_NOCTTY);
-	return fd < 0 ? -errno : fd;
-}
-
-int cow_open_parent(int root, const char *path, const char **name)
-{
-	int dir = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	const char *slash;
-
-	if (dir < 0)
-		return -errno;
-	while ((slash = strchr(path, '/'))) {
-		char part[NAME_MAX + 1];
-		int next = -ENAMETOOLONG;
-
-		if ((size_t)(slash - path) < sizeof(part)) {
-			memcpy(part, path, (size_t)(slash - path));
-			part[slash - path] = '\0';
-			next = open_name(dir, part, O_RDONLY | O_DIRECTORY);
-		}
-		close(dir);
-		if (next < 0)
-			return next;
-		dir = next;
-		path = slash + 1;
-	}
-	*name = path;
-	return dir;
-}
-
-int cow_open(int root, const char *path, int flags)
-{
-	const char *name;
-	auto_fd dir = cow_open_parent(root, path, &name);
-
-	return dir < 0 ? dir : open_name(dir, name, flags);
-}
-
 /* ---- conflicts ---- */
 
 static bool later(const struct timespec *a, const struct statx_timestamp *b)
@@ -144,7 +81,7 @@ const char *cow_conflict(int upper_dir, int lower_dir, const char *name,
 	if (statx(upper_dir, name, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &up))
 		return NULL;
 	if (S_ISREG(up.stx_mode))
-		fd = open_name(upper_dir, name, O_RDONLY);
+		fd = cow_open_name(upper_dir, name, O_RDONLY);
 	if (fd >= 0 && origin(fd, &ino, &sec, &nsec, &size) && !is_hidden(l, ino)) {
 		if (!there)
 			return "was deleted on the host";
@@ -358,8 +295,8 @@ static int same_content(int upper, int lower, const char *name, const struct sta
 	}
 	if (!S_ISREG(up->st_mode) || up->st_size != low->st_size)
 		return !S_ISREG(up->st_mode);
-	x = open_name(upper, name, O_RDONLY);
-	y = open_name(lower, name, O_RDONLY);
+	x = cow_open_name(upper, name, O_RDONLY);
+	y = cow_open_name(lower, name, O_RDONLY);
 	return x < 0 ? x : y < 0 ? y : same_bytes(x, y);
 }
 
@@ -369,8 +306,8 @@ static int walk_subdir(struct walk *w, int upper, int lower, const char *name,
 		       const struct stat *up, const struct stat *low)
 {
 	bool merged = low && S_ISDIR(low->st_mode);
-	auto_fd u = open_name(upper, name, O_RDONLY | O_DIRECTORY);
-	auto_fd l = merged ? open_name(lower, name, O_RDONLY | O_DIRECTORY) : -1;
+	auto_fd u = cow_open_name(upper, name, O_RDONLY | O_DIRECTORY);
+	auto_fd l = merged ? cow_open_name(lower, name, O_RDONLY | O_DIRECTORY) : -1;
 	int rc = u < 0 ? failed(w, u) : merged && l < 0 ? failed(w, l) : too_deep(w);
 
 	if (!rc && !merged)

@@ -35,6 +35,11 @@ struct cow_list {
  */
 int cow_scan(int upper, int lower, struct cow_list *l, struct err *e) must_check;
 void cow_free(struct cow_list *l);
+/*
+ * Folders that were closed to their owner are opened for as long as they are looked at; this
+ * gives all of them their modes back. To be called last.
+ */
+void cow_restore_modes(void);
 
 /* One line: "added    PATH", with what is no text in the name escaped. */
 void cow_print(const struct cow_change *c, const char *prefix, FILE *out);
@@ -55,6 +60,8 @@ int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_c
 
 /* Open a directory or a regular file below @root, no link followed, closed modes opened. -errno. */
 int cow_open(int root, const char *path, int flags) must_check;
+/* The same for a name in @dir. */
+int cow_open_name(int dir, const char *name, int flags) must_check;
 /* The directory that @path is in; *name: its last component. -errno. */
 int cow_open_parent(int root, const char *path, const char **name) must_check;
 /* How the host's entry differs from what the upper one was made from; NULL: it does not. */

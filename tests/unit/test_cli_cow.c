@@ -241,7 +241,10 @@ Test(cli_cow, closed_modes_and_special_files)
 			 "added    p, neither file, folder nor link\nadded    s\n");
 	cr_assert_eq(cow_apply(up, low, &list, &list.v[2], false, false, &e), -ENOTSUP);
 	cr_assert_eq(cow_apply(up, low, &list, &list.v[3], false, false, &e), 0, "%s", e.msg);
-	sh("test $(stat -c %a low/s) = 755 && test $(stat -c %a up/m) = 0");
+	cr_assert_eq(cow_apply(up, low, &list, &list.v[0], false, true, &e), 0, "%s", e.msg);
+	cow_restore_modes();
+	sh("test $(stat -c %a low/s) = 755 && test $(stat -c %a up/m) = 0 &&"
+	   "test $(stat -c %a low/m) = 0");
 }
 
 Test(cli_cow, the_diff_is_one_that_patch_understands)
