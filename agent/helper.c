@@ -228,13 +228,19 @@ static int pack_at(int dir, const char *name, int depth)
 int helper_pack(const char *path, unsigned long flags)
 {
 	const char *last = strrchr(path, '/');
+
+	return helper_pack_as(path, last ? last + 1 : "", flags);
+}
+
+int helper_pack_as(const char *path, const char *name, unsigned long flags)
+{
 	int err;
 
-	if (flags & PROTO_FILE_CONTENTS || !last || !last[1]) {
+	if (flags & PROTO_FILE_CONTENTS || !*name) {
 		memcpy(name_buf, "./", 3);
 		err = pack_contents(AT_FDCWD, path, 0);
 	} else {
-		snprintf(name_buf, sizeof(name_buf), "%s", last + 1);
+		snprintf(name_buf, sizeof(name_buf), "%s", name);
 		err = pack_at(AT_FDCWD, path, 0);
 	}
 	memset(buf, 0, 2 * TAR_BLOCK);

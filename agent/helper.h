@@ -16,6 +16,8 @@
 int helper_remove(const char *path, unsigned long flags);
 /* Pack path as a tar stream to stdout. flags: PROTO_FILE_CONTENTS. */
 int helper_pack(const char *path, unsigned long flags);
+/* The same with @name in the archive in place of the path's last component. */
+int helper_pack_as(const char *path, const char *name, unsigned long flags);
 /* Unpack the tar stream on stdin below path, which exists. flags: PROTO_FILE_OWNER. */
 int helper_unpack(const char *path, unsigned long flags);
 

@@ -4,13 +4,18 @@
  *
  * Names are relative and without "..", and their folders are resolved with
  * RESOLVE_IN_ROOT: a link that an earlier entry made cannot lead out of the
- * folder. The last component is never followed: what is there already is replaced,
+ * folder. The strict kind follows no link at all (RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS).
+ * The last component is never followed: what is there already is replaced,
  * except a folder by a folder. Nothing is believed of an entry before the next header
  * has been reached: sizes only say how many bytes to copy.
+ *
+ * Blocks of zeros become holes. Folders get their mode and time at the end, when
+ * nothing is put into them any more.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,13 +27,24 @@
 #include "agent/helper.h"
 #include "agent/proto.h"
 #include "agent/tar.h"
+#include "agent/unpack.h"
 
 #define BUF_LEN 65536
+#define HOLE 4096u
+#define FOLDERS_MAX 65536u	/* whose mode and time wait; more get them at once */
 
 static struct tar_entry ent;
 static struct tar_ext ext;
 static uint8_t buf[BUF_LEN];
 static uint8_t ext_buf[TAR_EXT_MAX];
+static const struct unpack *how;
+
+static struct folder {
+	char *name;
+	uint32_t mode, uid, gid;
+	int64_t mtime;
+} *folders;
+static size_t n_folders, cap_folders;
 
 /* Exactly n bytes: 0, or an errno value (EPIPE: the stream ended). */
 static int read_all(uint8_t *p, size_t n)
@@ -48,12 +64,13 @@ static int read_all(uint8_t *p, size_t n)
 
 static int open_beneath(int root, const char *path)
 {
-	struct open_how how = {
+	struct open_how o = {
 		.flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC,
-		.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
+		.resolve = how->strict ? RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS :
+					 RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
 	};
 
-	return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+	return (int)syscall(SYS_openat2, root, path, &o, sizeof(o));
 }
 
 /* The folder of `name` below root, made if it is missing. *last: the last component. */
@@ -84,9 +101,33 @@ static int open_parent(int root, char *name, char **last)
 	return fd;
 }
 
+/* Write, or leave a hole for a block of zeros. 0 or an errno value. */
+static int put(int fd, const uint8_t *p, size_t n)
+{
+	static const uint8_t zeros[HOLE];
+
+	while (n) {
+		size_t part = n < HOLE ? n : HOLE;
+		ssize_t k = (ssize_t)part;
+
+		if (part == HOLE && !memcmp(p, zeros, HOLE)) {
+			if (lseek(fd, HOLE, SEEK_CUR) < 0)
+				return errno;
+		} else {
+			k = write(fd, p, part);
+			if (k < 0 && errno != EINTR)
+				return errno;
+			k = k < 0 ? 0 : k;
+		}
+		p += k;
+		n -= (size_t)k;
+	}
+	return 0;
+}
+
 static int copy_data(int fd, uint64_t size)
 {
-	uint64_t left = tar_padded(size);
+	uint64_t left = tar_padded(size), whole = size;
 
 	while (left) {
 		size_t n = left < BUF_LEN ? (size_t)left : BUF_LEN, use;
@@ -95,19 +136,15 @@ static int copy_data(int fd, uint64_t size)
 		if (err)
 			return err;
 		use = size < n ? (size_t)size : n;
-		for (size_t at = 0; fd >= 0 && at < use;) {
-			ssize_t k = write(fd, buf + at, use - at);
-
-			if (k < 0 && errno == EINTR)
-				continue;
-			if (k < 0)
-				return errno;
-			at += (size_t)k;
-		}
+		if (fd >= 0)
+			err = put(fd, buf, use);
+		if (err)
+			return err;
 		size -= use;
 		left -= n;
 	}
-	return 0;
+	/* A hole at the end has no size of its own. */
+	return fd >= 0 && ftruncate(fd, (off_t)whole) < 0 ? errno : 0;
 }
 
 static int make_file(int dir, const char *name)
@@ -153,10 +190,14 @@ static int make(int root, int dir, const char *name)
 	if (ent.type == '5') {
 		if (mkdirat(dir, name, 0700) == 0)
 			return 0;
-		if (errno == EEXIST && fstatat(dir, name, &st, 0) == 0 && S_ISDIR(st.st_mode))
-			return 0;
-		return errno;
+		if (errno != EEXIST)
+			return errno;
+		if (fstatat(dir, name, &st, how->strict ? AT_SYMLINK_NOFOLLOW : 0) < 0)
+			return errno;
+		return S_ISDIR(st.st_mode) ? 0 : EEXIST;
 	}
+	if (how->strict && ent.type != '0' && ent.type != '2')
+		return EPERM;
 	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
 		return errno;
 	if (ent.type == '0')
@@ -166,6 +207,27 @@ static int make(int root, int dir, const char *name)
 	if (ent.type == '2')
 		return symlinkat(ent.link, dir, name) < 0 ? errno : 0;
 	return make_node(dir, name);
+}
+
+/* True if the folder's mode and time are set later. */
+static bool postponed(const char *name)
+{
+	size_t cap = cap_folders ? 2 * cap_folders : 64;
+	struct folder *f;
+
+	if (ent.type != '5' || n_folders >= FOLDERS_MAX)
+		return false;
+	if (n_folders == cap_folders) {
+		f = realloc(folders, cap * sizeof(*f));
+		if (!f)
+			return false;
+		folders = f;
+		cap_folders = cap;
+	}
+	f = &folders[n_folders];
+	*f = (struct folder){ strdup(name), ent.mode, ent.uid, ent.gid, ent.mtime };
+	n_folders += f->name != NULL;
+	return f->name;
 }
 
 static int set_meta(int dir, const char *name, bool owner)
@@ -183,6 +245,51 @@ static int set_meta(int dir, const char *name, bool owner)
 	return utimensat(dir, name, ts, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
 }
 
+/* The postponed ones, inner folders first. */
+static int set_folders(void)
+{
+	int err = 0;
+
+	while (n_folders && !err) {
+		struct folder *f = &folders[--n_folders];
+		char *last;
+		int dir = open_parent(how->root, f->name, &last);
+
+		ent.type = '5';
+		ent.mode = f->mode;
+		ent.uid = f->uid;
+		ent.gid = f->gid;
+		ent.mtime = f->mtime;
+		if (dir >= 0) {
+			err = set_meta(dir, last, how->owner);
+			close(dir);
+		}
+		if (err == ENOENT)	/* a later entry took its place */
+			err = 0;
+		if (err)
+			return helper_fail(f->name, err);
+		free(f->name);
+	}
+	return err;
+}
+
+/* Exchange the first component, if that was asked for. 0 or an errno value. */
+static int rename_top(void)
+{
+	size_t n = how->from ? strlen(how->from) : 0, rest;
+
+	if (!how->from)
+		return 0;
+	if (strncmp(ent.name, how->from, n) || (ent.name[n] && ent.name[n] != '/'))
+		return EINVAL;
+	rest = strlen(ent.name + n) + 1;
+	if (strlen(how->to) + rest > sizeof(ent.name))
+		return ENAMETOOLONG;
+	memmove(ent.name + strlen(how->to), ent.name + n, rest);
+	memcpy(ent.name, how->to, strlen(how->to));
+	return 0;
+}
+
 static int unpack_entry(int root, bool owner)
 {
 	char *last;
@@ -195,11 +302,17 @@ static int unpack_entry(int root, bool owner)
 		return helper_fail("a name in the archive is empty or leads out of the folder",
 				   EINVAL);
 	}
+	if (rename_top())
+		return helper_fail("a name in the archive is not what was asked for", EINVAL);
+	if (how->strict)
+		ent.mode &= 0777;
 	dir = open_parent(root, ent.name, &last);
+	if (dir < 0 && errno == ELOOP)
+		return helper_fail("a name in the archive leads over a symbolic link", ELOOP);
 	if (dir < 0)
 		return helper_fail(ent.name, errno);
 	err = make(root, dir, last);
-	if (!err)
+	if (!err && !postponed(ent.name))
 		err = set_meta(dir, last, owner);
 	close(dir);
 	if (err == EPIPE)
@@ -222,14 +335,13 @@ static int read_extended(void)
 	return 0;
 }
 
-int helper_unpack(const char *path, unsigned long flags)
+int unpack(const struct unpack *u)
 {
-	int root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), err = 0, kind;
+	int err = 0, kind;
 	const char *why;
 	ssize_t k;
 
-	if (root < 0)
-		return helper_fail(path, errno);
+	how = u;
 	umask(0);
 	for (;;) {
 		err = read_all(buf, TAR_BLOCK);
@@ -241,7 +353,7 @@ int helper_unpack(const char *path, unsigned long flags)
 		if (kind == TAR_END)
 			break;
 		err = kind == TAR_EXTENDED ? read_extended() :
-					     unpack_entry(root, flags & PROTO_FILE_OWNER);
+					     unpack_entry(how->root, how->owner);
 		if (err)
 			return err;
 	}
@@ -249,5 +361,13 @@ int helper_unpack(const char *path, unsigned long flags)
 	do
 		k = read(STDIN_FILENO, buf, sizeof(buf));
 	while (k > 0 || (k < 0 && errno == EINTR));
-	return 0;
+	return set_folders();
+}
+
+int helper_unpack(const char *path, unsigned long flags)
+{
+	struct unpack u = { .root = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+			    .owner = flags & PROTO_FILE_OWNER };
+
+	return u.root < 0 ? helper_fail(path, errno) : unpack(&u);
 }

@@ -20,6 +20,10 @@ const struct verb *const cli_verbs[] = {
 	&verb_ps,
 	&verb_exec,
 	&verb_shell,
+	&verb_cp,
+	&verb_logs,
+	&verb_stats,
+	&verb_inspect,
 	&verb_image,
 	&verb_attach,
 	&verb_detach,
@@ -35,13 +39,9 @@ const size_t cli_n_verbs = ARRAY_LEN(cli_verbs);
 
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
-	"cp",
 	"snapshot",
 	"rollback",
 	"fork",
-	"logs",
-	"stats",
-	"inspect",
 	"status",
 	"gc",
 };
