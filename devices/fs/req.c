@@ -57,6 +57,8 @@ int req_put(struct req *r, const void *p, size_t len)
 {
 	if (len > r->room - r->len)
 		return -ERANGE;
+	if (!len)
+		return 0;	/* there may be no buffer at all */
 	memcpy(r->out + r->len, p, len);
 	r->len += len;
 	return 0;
