@@ -85,6 +85,8 @@ int jail_ids(struct jail *j, int parent, struct err *e) must_check;
  * directory is the new root. Then landlock, capabilities, no_new_privs.
  */
 int jail_fs(struct jail *j, const char *folder, struct err *e) must_check;
+/* The part of jail_fs() that is about the root, for a process with another end to it: fsd. */
+int jail_root(struct jail *j, const char *folder, struct err *e) must_check;
 /*
  * The calling thread's filter: from now on a system call that no mark asks for ends the
  * process. 0 or -errno; the first thread notes the worst of all threads'.

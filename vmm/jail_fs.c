@@ -113,18 +113,28 @@ static int drop_caps(void)
 	return capng_have_capabilities(CAPNG_SELECT_CAPS) == CAPNG_NONE ? 0 : -EPERM;
 }
 
-int jail_fs(struct jail *j, const char *folder, struct err *e)
+int jail_root(struct jail *j, const char *folder, struct err *e)
 {
 	int rc;
 
-	if (j->mode == JAIL_NONE)
-		return 0;
 	rc = j->walls & 1u << JAIL_MOUNT ? new_root(folder) : -EPERM;
 	rc = jail_note(j, JAIL_ROOT, rc, e);
 	if (rc)
 		return rc;
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return err_set(e, -errno, "PR_SET_NO_NEW_PRIVS");
+	return 0;
+}
+
+int jail_fs(struct jail *j, const char *folder, struct err *e)
+{
+	int rc;
+
+	if (j->mode == JAIL_NONE)
+		return 0;
+	rc = jail_root(j, folder, e);
+	if (rc)
+		return rc;
 	rc = jail_note(j, JAIL_LANDLOCK, landlock(), e);
 	if (rc)
 		return rc;

@@ -2,7 +2,8 @@
 /*
  * attr.c - what a file is like: getattr, statx, setattr, statfs, access, readlink.
  *
- * #syscalls:fs fchmod fchmodat2 ftruncate utimensat fstatfs readlinkat statx
+ * #syscalls:fs fchmod(1&06000=0) fchmodat2(2&06000=0) ftruncate utimensat fstatfs
+ * #syscalls:fs readlinkat statx
  */
 #include <fcntl.h>
 #include <limits.h>

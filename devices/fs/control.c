@@ -3,6 +3,7 @@
  * #syscalls:fs recvmsg sendto close
  */
 #include <sys/socket.h>
+#include "devices/fs/confine.h"
 #include "devices/fs/control.h"
 #include "devices/fs/state.h"
 
@@ -77,6 +78,8 @@ static int run(struct fs *fs, struct transport *t, const char *words, struct fds
 
 		return rc ? err_say(e, rc, "there is no share %u", id) : 0;
 	}
+	if (!strcmp(words, "lock"))
+		return confine_lock(fs, e);
 	if (!strcmp(words, "save") || !strcmp(words, "restore"))
 		return state(fs, t, *words == 's', f, e);
 	if (!strcmp(words, "stats")) {

@@ -5,7 +5,8 @@
  * What is copied is made in UPPER_WIP, complete with its attributes, and then renamed to
  * its place, so that the upper tree never holds half a file. The lower layer is only read.
  *
- * #syscalls:fs openat2 mkdirat mknodat symlinkat readlinkat copy_file_range pread64 pwrite64 lseek
+ * #syscalls:fs openat2 mkdirat(2&06000=0) mknodat(2&S_IFMT=S_IFCHR,3=0) symlinkat readlinkat
+ * #syscalls:fs copy_file_range pread64? pwrite64? lseek fcntl(F_GETFL) fcntl(F_SETFD) newfstatat
  * #syscalls:fs ftruncate utimensat unlinkat renameat2 getdents64
  */
 #include <dirent.h>

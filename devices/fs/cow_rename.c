@@ -6,7 +6,7 @@
  * guest's program copies it. What is moved leaves a whiteout where the lower layer has the
  * old name, and takes the place of one where it has the new name.
  *
- * #syscalls:fs renameat2 unlinkat mknodat
+ * #syscalls:fs renameat2 unlinkat
  */
 #include <fcntl.h>
 #include "devices/fs/tree.h"

@@ -2,7 +2,8 @@
 /*
  * entry.c - lookup and forget; making and removing names.
  *
- * #syscalls:fs mknodat mkdirat symlinkat linkat
+ * #syscalls:fs mknodat(2&S_IFMT=S_IFREG) mknodat(2&S_IFMT=S_IFIFO)
+ * #syscalls:fs mknodat(2&S_IFMT=S_IFSOCK) mkdirat(2&06000=0) symlinkat linkat
  */
 #include <fcntl.h>
 #include <limits.h>

@@ -7,7 +7,7 @@
  * descriptor stays the same number for the handle's life: when a lower file is copied
  * up, dup3() puts the copy under it, so that readers see what is written from then on.
  *
- * #syscalls:fs dup3 flock close
+ * #syscalls:fs dup3 flock? close
  */
 #include <fcntl.h>
 #include <sys/file.h>

@@ -5,7 +5,7 @@
  * File data goes between the file and the request's buffers without a copy. The guest's
  * offsets and lengths are checked against what a file may have and what the buffers hold.
  *
- * #syscalls:fs pread64 pwritev2 fsync fdatasync fallocate lseek copy_file_range syncfs
+ * #syscalls:fs pread64 pwritev2 fsync fdatasync? fallocate lseek copy_file_range syncfs
  */
 #include <fcntl.h>
 #include <linux/falloc.h>

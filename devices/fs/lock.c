@@ -11,7 +11,7 @@
  * when a guest gives a lock back, and every RETRY_NS, as the host's programs may hold it.
  * At most FS_LOCK_WAITS wait. An interrupt that comes before its request is remembered.
  *
- * #syscalls:fs fcntl flock
+ * #syscalls:fs fcntl(F_OFD_SETLK)? fcntl(F_OFD_GETLK)? flock?
  */
 #include <fcntl.h>
 #include <sys/file.h>
@@ -50,6 +50,8 @@ struct locks {
 	unsigned next_early;
 };
 
+static void *waiter(void *arg);
+
 int locks_init(struct fs *fs)
 {
 	struct locks *l = calloc(1, sizeof(*l));
@@ -63,7 +65,10 @@ int locks_init(struct fs *fs)
 	pthread_cond_init(&l->wake, &a);
 	pthread_condattr_destroy(&a);
 	fs->locks = l;
-	return 0;
+	/* Before the filters: no thread can be made behind them. */
+	if (fs->remote_locks)
+		l->started = !pthread_create(&l->thread, NULL, waiter, fs);
+	return fs->remote_locks && !l->started ? -EAGAIN : 0;
 }
 
 static void owner_drop(struct fs *fs, struct owner **at)
@@ -308,11 +313,8 @@ static int wait_for(struct req *r, const struct fuse_lk_in *in)
 			return -EINTR;
 		}
 	}
-	if (l->nwaits >= FS_LOCK_WAITS || !r->fs->transport)
+	if (l->nwaits >= FS_LOCK_WAITS || !l->started || !r->fs->transport)
 		return -ENOLCK;
-	if (!l->started && pthread_create(&l->thread, NULL, waiter, r->fs))
-		return -ENOLCK;
-	l->started = true;
 	w = malloc(sizeof(*w));
 	if (!w)
 		return -ENOMEM;

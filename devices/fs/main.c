@@ -4,15 +4,19 @@
  *
  * The main thread serves the control socket and waits for the end: of the transport, of
  * the parent, or a signal.
+ *
+ * #syscalls:fs poll
  */
 #include <fcntl.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include "devices/fs/confine.h"
 #include "devices/fs/control.h"
 #include "vmm/log.h"
 
@@ -22,6 +26,7 @@
 
 struct options {
 	int window, socket, control, parent;
+	enum jail_mode jail;
 	const char *mount;
 	const char *share[FS_SHARES];
 	unsigned nshares;
@@ -38,17 +43,20 @@ static const char help[] =
 	"\n"
 	"  --cache none|auto|always   how long a client may believe what it was told (auto)\n"
 	"  --owner UID:GID            whom this user's files belong to, in the client's eyes (the same)\n"
+	"  --jail auto|strict|none    how much this process must be kept in (auto; at a\n"
+	"                             mount only its threads are)\n"
 	"\n"
 	"Example: sandbox-fsd --mount /mnt --share 0:ro:/usr/share\n";
 
 enum { OPT_WINDOW = 1, OPT_SOCKET, OPT_CONTROL, OPT_PARENT, OPT_MOUNT, OPT_SHARE, OPT_CACHE,
-       OPT_OWNER, OPT_HELP };
+       OPT_OWNER, OPT_JAIL, OPT_HELP };
 
 static const struct option longs[] = {
 	{ "window-fd", 1, NULL, OPT_WINDOW }, { "socket-fd", 1, NULL, OPT_SOCKET },
 	{ "control-fd", 1, NULL, OPT_CONTROL }, { "parent-fd", 1, NULL, OPT_PARENT },
 	{ "mount", 1, NULL, OPT_MOUNT }, { "share", 1, NULL, OPT_SHARE },
 	{ "cache", 1, NULL, OPT_CACHE }, { "owner", 1, NULL, OPT_OWNER },
+	{ "jail", 1, NULL, OPT_JAIL },
 	{ "help", 0, NULL, OPT_HELP }, { NULL, 0, NULL, 0 },
 };
 
@@ -83,6 +91,9 @@ static int take_option(struct options *o, int c, struct err *e)
 	case OPT_OWNER:
 		return sscanf(optarg, "%u:%u", &o->uid, &o->gid) == 2 ? 0 :
 			err_say(e, -EINVAL, "--owner is UID:GID");
+	case OPT_JAIL:
+		return jail_mode_parse(optarg, &o->jail) ?
+			err_say(e, -EINVAL, "--jail is auto, strict or none") : 0;
 	case OPT_HELP:
 		fputs(help, stdout);
 		return 1;
@@ -150,7 +161,8 @@ static unsigned descriptors(void)
 	return l.rlim_cur < DESCRIPTORS_MAX ? (unsigned)l.rlim_cur : DESCRIPTORS_MAX;
 }
 
-static int start(struct fs *fs, struct transport *t, const struct options *o, struct err *e)
+static int start(struct fs *fs, struct transport *t, const struct options *o, struct jail *j,
+		 struct err *e)
 {
 	for (unsigned i = 0; i < o->nshares; i++) {
 		int rc = add_share(fs, o, o->share[i], e);
@@ -159,8 +171,8 @@ static int start(struct fs *fs, struct transport *t, const struct options *o, st
 			return rc;
 	}
 	if (o->mount)
-		return transport_dev(t, fs, o->mount, e);
-	return transport_window(t, fs, o->window, o->socket, e);
+		return transport_dev(t, fs, o->mount, j, e);
+	return transport_window(t, fs, o->window, o->socket, j, e);
 }
 
 static int signals(void)
@@ -206,12 +218,26 @@ static bool serve(struct fs *fs, struct transport *t, const struct options *o, i
 	return true;
 }
 
+/* Everything but the filters, which are each thread's own. */
+static int into_jail(const struct options *o, struct jail *j, struct err *e)
+{
+	const int keep[] = { o->window, o->socket, o->control, o->parent };
+	int given[ARRAY_LEN(keep)];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(keep); i++)
+		if (keep[i] >= 0)
+			given[n++] = keep[i];
+	return confine(j, given, n, o->parent, e);
+}
+
 int main(int argc, char **argv)
 {
 	static struct fs fs;
 	static struct transport t;
 	struct err e = { 0 };
 	struct options o;
+	struct jail jail = { 0 };
 	int rc, signal_fd;
 
 	log_name("sandbox-fsd");
@@ -222,13 +248,21 @@ int main(int argc, char **argv)
 		log_say(LOG_LEVEL_ERROR, "%s", e.msg);
 		return 2;
 	}
+	jail.mode = o.jail;
+	/* Memory comes from brk(2) alone: no filter has to tell one mmap() from another. */
+	mallopt(M_ARENA_MAX, 1);
+	mallopt(M_MMAP_MAX, 0);
+	rc = o.mount ? 0 : into_jail(&o, &jail, &e);
 	umask(0);
 	signal_fd = signals();
-	rc = fs_open(&fs, descriptors(), o.mount != NULL);
-	if (rc)
+	if (!rc)
+		rc = fs_open(&fs, descriptors(), o.mount != NULL);
+	if (rc && !*e.msg)
 		err_set(&e, rc, "start");
-	else
-		rc = start(&fs, &t, &o, &e);
+	if (!rc)
+		rc = start(&fs, &t, &o, &jail, &e);
+	if (!rc && !o.mount)
+		rc = jail_note(&jail, JAIL_SECCOMP, jail_seal(&jail, JAIL_CLASS_FS), &e);
 	if (rc) {
 		log_say(LOG_LEVEL_ERROR, "%s", e.msg);
 		return 1;

@@ -6,7 +6,7 @@
  * guest's kernel's affair and comes with each write; O_DIRECT's alignment would be wrong
  * here; O_CREAT and the like come as requests of their own.
  *
- * #syscalls:fs fchmod ftruncate
+ * #syscalls:fs fchmod(1&06000=0) ftruncate fcntl(F_DUPFD_CLOEXEC)
  */
 #include <fcntl.h>
 #include "devices/fs/attr.h"
@@ -45,13 +45,12 @@ static uint32_t open_flags(struct req *r, struct inode *n, int fd)
 /* A file of the host's may have these bits; whoever may write it must not keep them. */
 static int drop_set_id(int fd)
 {
-	struct stat st;
+	struct statx st;
+	int rc = place_stat_fd(fd, &st);
 
-	if (fstat(fd, &st))
-		return -errno;
-	if (!(st.st_mode & (S_ISUID | S_ISGID)))
-		return 0;
-	return fchmod(fd, st.st_mode & FS_MODE_BITS) ? -errno : 0;
+	if (rc || !(st.stx_mode & (S_ISUID | S_ISGID)))
+		return rc;
+	return fchmod(fd, st.stx_mode & FS_MODE_BITS) ? -errno : 0;
 }
 
 /* A descriptor for @flags, of the layer that it has to be of. */

@@ -5,7 +5,7 @@
  * There is no call that sets an attribute of a name in a directory, so the thread goes to
  * the directory first: its working folder is its own (fs_thread()).
  *
- * #syscalls:fs unshare fchdir lgetxattr fgetxattr lsetxattr fsetxattr llistxattr flistxattr
+ * #syscalls:fs fchdir lgetxattr fgetxattr lsetxattr fsetxattr llistxattr flistxattr
  * #syscalls:fs lremovexattr fremovexattr
  */
 #include <sched.h>

@@ -1,19 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * #syscalls:fs futex exit rt_sigprocmask? madvise? munmap?
+ * #syscalls:fs futex
  */
+#include <sys/prctl.h>
 #include "devices/fs/pool.h"
 #include "devices/fs/server.h"
+#include "vmm/jail.h"
 
 static void *worker(void *arg)
 {
 	struct pool *p = arg;
 	void *own = malloc(p->own_bytes);
 	bool last;
+	int rc;
 
-	if (own && !fs_thread())
-		while (!p->next(p, own))
-			;
+	rc = own ? fs_thread() : -ENOMEM;
+	if (!rc && p->jail) {
+		int worst = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno :
+			jail_seal(p->jail, JAIL_CLASS_FS);
+
+		if (worst)
+			atomic_store(&p->sealed, worst);
+	}
+	while (!rc)
+		rc = p->next(p, own);
+	/* In a jail only the end of the process can give things back. */
+	if (p->jail && p->jail->mode != JAIL_NONE)
+		_exit(rc == -EPIPE || rc == -ENODEV ? 0 : 1);
 	free(own);
 	pthread_mutex_lock(&p->lock);
 	last = !--p->alive;

@@ -8,15 +8,20 @@
 #ifndef DEVICES_FS_POOL_H
 #define DEVICES_FS_POOL_H
 #include <pthread.h>
+#include <stdatomic.h>
 #include "vmm/base.h"
 
 #define POOL_THREADS 16u
+
+struct jail;
 
 struct pool {
 	/* Take one request, serve it, and return 0; anything else ends this thread. @own is its. */
 	int (*next)(struct pool *p, void *own);
 	void (*ended)(struct pool *p);	/* the last thread has gone */
 	size_t own_bytes;
+	const struct jail *jail;	/* each thread is sealed with it; NULL: none */
+	atomic_int sealed;		/* the worst of jail_seal() */
 	pthread_mutex_t lock;
 	pthread_t thread[POOL_THREADS];
 	unsigned started, alive;

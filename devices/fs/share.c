@@ -6,7 +6,7 @@
  * requests that are at work in it have ended. What the guest still references of it stays
  * in the table, without anything behind it, until the guest forgets it.
  *
- * #syscalls:fs mkdirat openat2 fsetxattr fremovexattr close
+ * #syscalls:fs mkdirat(2&06000=0) openat2 fsetxattr fremovexattr close
  */
 #include <fcntl.h>
 #include <sys/xattr.h>
@@ -152,6 +152,8 @@ int share_add(struct fs *fs, unsigned id, enum fs_mode mode, enum fs_cache cache
 
 	if (id >= FS_SHARES)
 		return err_say(e, -EINVAL, "share numbers are 0 to %u", FS_SHARES - 1);
+	if (fs->locked)
+		return err_say(e, -EPERM, "the server is locked: it can have no more shares");
 	if (fs->share[id])
 		return err_say(e, -EEXIST, "there is a share %u", id);
 	if ((mode == FS_COW) != (u >= 0))

@@ -12,7 +12,7 @@
  * The file: struct head, then a struct rec_node with its name for each inode, then a struct
  * rec_handle for each open file. Sizes, numbers and names in it are not trusted.
  *
- * #syscalls:fs pwrite64 pread64 lseek ftruncate
+ * #syscalls:fs pwrite64? pread64? lseek ftruncate
  */
 #include <fcntl.h>
 #include "devices/fs/place.h"

@@ -6,13 +6,14 @@
  * byte once; file data stays where it is, and replies are built in the slot, which nothing
  * is read back from.
  *
- * #syscalls:fs recvfrom sendto mmap munmap fstat fcntl shutdown eventfd2 write
+ * #syscalls:fs recvfrom sendto shutdown? read? write? poll? clock_gettime?
  */
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include "devices/fs/confine.h"
 #include "devices/fs/transport.h"
 #include "vmm/log.h"
 
@@ -88,6 +89,8 @@ static int next(struct pool *pool, void *own)
 		return fault(t, "a length that no slot has");
 	if (atomic_exchange(&t->busy[k.slot], true))
 		return fault(t, "a slot that is in use");
+	if (!confine_thread())
+		return fault(t, "a request to a thread that could not be bound");
 	atomic_fetch_add(&t->in_flight, 1);
 	return serve_slot(t, &k, own);
 }
@@ -126,13 +129,14 @@ static int start(struct transport *t, struct fs *fs, struct err *e)
 }
 
 int transport_window(struct transport *t, struct fs *fs, int window_fd, int socket_fd,
-		     struct err *e)
+		     const struct jail *jail, struct err *e)
 {
 	auto_fd window = window_fd;
 	int rc;
 
 	*t = (struct transport){ .later = { answer_later }, .fd = socket_fd, .done = -1,
-				 .pool = { .next = next, .own_bytes = FS_SLOT_BYTES } };
+				 .pool = { .next = next, .own_bytes = FS_SLOT_BYTES,
+					   .jail = jail } };
 	rc = map_window(t, window, e);
 	if (!rc)
 		rc = start(t, fs, e);
@@ -205,12 +209,13 @@ static int dev_next(struct pool *pool, void *own)
 	return 0;
 }
 
-int transport_dev(struct transport *t, struct fs *fs, const char *dir, struct err *e)
+int transport_dev(struct transport *t, struct fs *fs, const char *dir, const struct jail *jail,
+		  struct err *e)
 {
 	int rc;
 
 	*t = (struct transport){ .later = { dev_later }, .done = -1, .mounted = dir,
-				 .pool = { .next = dev_next,
+				 .pool = { .next = dev_next, .jail = jail,
 					   .own_bytes = sizeof(struct dev_own) } };
 	t->fd = dev_mount(dir, e);
 	if (t->fd < 0)

@@ -21,11 +21,18 @@ struct transport {
 	const char *mounted;		/* folder; borrowed */
 };
 
-/* Take both descriptors: the window's size and seals are checked. Serving begins. */
+/*
+ * Take both descriptors: the window's size and seals are checked. Serving begins, by
+ * threads that are sealed with @jail (NULL: not).
+ */
 int transport_window(struct transport *t, struct fs *fs, int window_fd, int socket_fd,
-		     struct err *e) must_check;
-/* Mount at @dir: as root or in a user namespace by mount(2), else by fusermount3. */
-int transport_dev(struct transport *t, struct fs *fs, const char *dir, struct err *e) must_check;
+		     const struct jail *jail, struct err *e) must_check;
+/*
+ * Mount at @dir: as root or in a user namespace by mount(2), else by fusermount3. Its
+ * threads are sealed with @jail as well, though the process is in none.
+ */
+int transport_dev(struct transport *t, struct fs *fs, const char *dir, const struct jail *jail,
+		  struct err *e) must_check;
 /* End it, whatever it waits for. */
 void transport_stop(struct transport *t);
 /* After it has ended: free it. */

@@ -2,7 +2,7 @@
 /*
  * tree.c - names in a share: what every mode has in common.
  *
- * #syscalls:fs unlinkat renameat2
+ * #syscalls:fs unlinkat renameat renameat2
  */
 #include <fcntl.h>
 #include "devices/fs/attr.h"

@@ -2,7 +2,7 @@
 /*
  * wire.h - between the monitor's virtio-fs device, the file server and who starts both.
  *
- *	sandbox-fsd --window-fd N --socket-fd N --control-fd N [--parent-fd N]
+ *	sandbox-fsd --window-fd N --socket-fd N --control-fd N [--parent-fd N] [--jail MODE]
  *	sandbox-fsd --mount DIR --share ID:MODE:FOLDER[:UPPER] ...
  *
  * A virtual machine's memory may be a private mapping that no other process sees, so
@@ -42,6 +42,9 @@
  *			request may be in flight (the machine is paused and drained)
  *	restore		descriptor: such a file. Shares come first, under the numbers that
  *			they had; what is gone by now answers ESTALE. Before the first request
+ *	lock		from now on the server can open nothing but its shares (Landlock), and
+ *			takes no other ones. An error where the kernel cannot do that; then it
+ *			goes on as before
  *	stats		"ok requests N inodes N handles N descriptors N"
  */
 #ifndef DEVICES_FS_WIRE_H

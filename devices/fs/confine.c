@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * #syscalls:fs landlock_create_ruleset? landlock_add_rule? landlock_restrict_self?
+ * #syscalls:fs prctl(PR_SET_NO_NEW_PRIVS)?
+ * #syscalls:fs brk mmap!ENOMEM mremap!ENOMEM munmap!EINVAL madvise?
+ */
+#include <cap-ng.h>
+#include <fcntl.h>
+#include <linux/landlock.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include "devices/fs/confine.h"
+
+/* Newer than Debian 12's <linux/landlock.h>; the ABI that has them. */
+#define ACCESS_TRUNCATE		(1ull << 14)	/* 3 */
+#define ACCESS_IOCTL_DEV	(1ull << 15)	/* 5 */
+#define NET_ALL			3ull		/* 4 */
+#define SCOPE_ALL		3ull		/* 6 */
+struct ruleset_attr { uint64_t fs, net, scoped; };
+
+#define READS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
+#define NEVER (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_BLOCK | ACCESS_IOCTL_DEV)
+
+static atomic_int ruleset = -1;
+
+/* ---- namespaces, root, capabilities ------------------------------------------------------- */
+
+static int write_file(const char *path, const char *text)
+{
+	auto_fd fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		return -errno;
+	return 0;
+}
+
+/* Nobody but ourselves, by the same number. */
+static int own_user(uid_t uid, gid_t gid)
+{
+	char map[64];
+	int rc;
+
+	if (unshare(CLONE_NEWUSER))
+		return -errno;
+	rc = write_file("/proc/self/setgroups", "deny");
+	snprintf(map, sizeof(map), "%u %u 1", uid, uid);
+	if (!rc)
+		rc = write_file("/proc/self/uid_map", map);
+	snprintf(map, sizeof(map), "%u %u 1", gid, gid);
+	return rc ? rc : write_file("/proc/self/gid_map", map);
+}
+
+static int own_mounts(void)
+{
+	if (unshare(CLONE_NEWNS))
+		return -errno;
+	/* What happens to ours must not happen to the host's. */
+	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ? -errno : 0;
+}
+
+static int namespaces(struct jail *j, struct err *e)
+{
+	static const struct { enum jail_wall wall; int flag; } more[] = {
+		{ JAIL_IPC, CLONE_NEWIPC }, { JAIL_UTS, CLONE_NEWUTS }, { JAIL_NET, CLONE_NEWNET },
+	};
+	int rc = 0;
+
+	/* Root without its capabilities could not use other users' files. */
+	if (geteuid())
+		rc = jail_note(j, JAIL_USER, own_user(geteuid(), getegid()), e);
+	if (!rc)
+		rc = jail_note(j, JAIL_MOUNT, own_mounts(), e);
+	for (size_t i = 0; !rc && i < ARRAY_LEN(more); i++)
+		rc = jail_note(j, more[i].wall, unshare(more[i].flag) ? -errno : 0, e);
+	return rc;
+}
+
+static int drop_caps(bool root)
+{
+	static const unsigned keep[] = { CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, CAP_FOWNER };
+	int rc;
+
+	capng_clear(CAPNG_SELECT_ALL);
+	for (size_t i = 0; root && i < ARRAY_LEN(keep); i++)
+		if (capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, keep[i]))
+			return -EPERM;
+	rc = capng_apply(CAPNG_SELECT_ALL);
+	if (rc && capng_get_caps_process())
+		return -EPERM;
+	return capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN) ? -EPERM : 0;
+}
+
+int confine(struct jail *j, const int *keep, size_t n, int parent, struct err *e)
+{
+	bool root = geteuid() == 0;
+	int rc = jail_early(j, keep, n, 1u << 14, parent, e);
+
+	if (rc || j->mode == JAIL_NONE)
+		return rc;
+	rc = namespaces(j, e);
+	if (!rc)
+		rc = jail_note(j, JAIL_PID, getpid() == 1 ? 0 : -ECHILD, e);
+	if (!rc)
+		rc = jail_root(j, NULL, e);
+	if (!rc)
+		rc = jail_note(j, JAIL_CAPS, drop_caps(root), e);
+	if (!rc && prctl(PR_SET_DUMPABLE, 0))
+		rc = err_set(e, -errno, "PR_SET_DUMPABLE");
+	/* A change of rights forgets it. */
+	if (!rc && parent >= 0 && prctl(PR_SET_PDEATHSIG, SIGKILL))
+		rc = err_set(e, -errno, "PR_SET_PDEATHSIG");
+	return rc;
+}
+
+/* ---- landlock ----------------------------------------------------------------------------- */
+
+static int add_rule(int fd, int folder, uint64_t access)
+{
+	struct landlock_path_beneath_attr a = { .allowed_access = access, .parent_fd = folder };
+
+	if (folder < 0)
+		return 0;
+	return syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &a, 0) ? -errno : 0;
+}
+
+static int add_share(int fd, const struct share *s, uint64_t all)
+{
+	uint64_t writes = all & ~NEVER;
+	int rc;
+
+	/* Whiteouts are devices, if only by name. */
+	if (s->mode != FS_COW)
+		writes &= ~(uint64_t)LANDLOCK_ACCESS_FS_MAKE_CHAR;
+	rc = add_rule(fd, s->root[FS_UPPER], s->mode == FS_RO ? READS : writes);
+	if (!rc)
+		rc = add_rule(fd, s->root[FS_LOWER], READS);
+	return rc ? rc : add_rule(fd, s->wip, writes);
+}
+
+static int make_ruleset(struct fs *fs)
+{
+	struct ruleset_attr a = { .fs = LANDLOCK_ACCESS_FS_REFER * 2 - 1 };
+	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
+	size_t len = sizeof(a.fs);
+	auto_fd fd = -1;
+
+	if (abi < 2)		/* without REFER nothing can be renamed between folders */
+		return -ENOSYS;
+	if (abi >= 3)
+		a.fs |= ACCESS_TRUNCATE;
+	if (abi >= 4) {
+		a.net = NET_ALL;
+		len = offsetof(struct ruleset_attr, scoped);
+	}
+	if (abi >= 5)
+		a.fs |= ACCESS_IOCTL_DEV;
+	if (abi >= 6) {
+		a.scoped = SCOPE_ALL;
+		len = sizeof(a);
+	}
+	fd = (int)syscall(SYS_landlock_create_ruleset, &a, len, 0);
+	if (fd < 0)
+		return -errno;
+	for (unsigned i = 0; i < FS_SHARES; i++) {
+		int rc = fs->share[i] ? add_share(fd, fs->share[i], a.fs) : 0;
+
+		if (rc)
+			return rc;
+	}
+	return take_fd(&fd);
+}
+
+int confine_lock(struct fs *fs, struct err *e)
+{
+	int fd;
+
+	if (fs->locked)
+		return 0;
+	fd = make_ruleset(fs);
+	if (fd < 0)
+		return err_set(e, fd, "Landlock");
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)) {
+		close(fd);
+		return err_set(e, -EPERM, "PR_SET_NO_NEW_PRIVS");
+	}
+	fs->locked = true;
+	atomic_store(&ruleset, fd);
+	return confine_thread() ? 0 : err_say(e, -EPERM, "Landlock binds no thread");
+}
+
+bool confine_thread(void)
+{
+	static __thread bool bound;
+	int fd = atomic_load(&ruleset);
+
+	if (bound || fd < 0)
+		return true;
+	bound = !syscall(SYS_landlock_restrict_self, fd, 0);
+	return bound;
+}
