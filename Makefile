@@ -22,7 +22,7 @@ PKG_GUEST := linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils patc
 PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch64-linux-gnu \
 	libc6-dev-arm64-cross shellcheck git fuse3 stress-ng
 PKG_LONG  :=
-PKG_BENCH := qemu-system-x86
+PKG_BENCH := qemu-system-x86 fio
 
 # ---- configuration -------------------------------------------------------------------------
 # Without a .config (made by menuconfig) the committed defconfig holds.
@@ -178,6 +178,13 @@ $(HOSTILE): $(HOSTILE_SRC) tests/vm/hostile.h
 		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static \
 		-Wl,-Ttext-segment=0x1000000,--build-id=none $(HOSTILE_SRC) -o $@
 
+# The disk's load, in the same way.
+$(O)/bench/guest/blk: tests/vm/hostile_start.S bench/guest/blk.c tests/vm/hostile.h
+	@mkdir -p $(@D); echo "  CC-BARE $@"
+	$(Q)$(CC) -std=gnu17 -I. -O2 $(WARN) -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
+		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static \
+		-Wl,-Ttext-segment=0x1000000,--build-id=none $(filter %.S %.c,$^) -o $@
+
 # The kernel is built in the cache folder, once for each state of its inputs.
 GUEST_KERNEL := $(O)/guest/bzImage $(O)/guest/vmlinux
 GUEST_INITRD := $(O)/guest/initramfs.cpio
@@ -272,7 +279,7 @@ $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 fuzz: fuzz-build
 	$(Q)tests/fuzz/run.sh $(FUZZ_O) $(FUZZ_SECONDS) $(or $(FUZZER),$(FUZZERS))
 
-BENCH_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard bench/*.c))
+BENCH_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard bench/*.c)) $(O)/bench/guest/blk
 $(O)/bench/%: $(O)/bench/%.o $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -o $@

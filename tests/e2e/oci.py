@@ -8,7 +8,7 @@ import os
 import tarfile
 
 BUSYBOX = "/bin/busybox"
-APPLETS = "sh ls cat id env true pwd mkdir dd df sync echo touch stat grep tail".split()
+APPLETS = "sh ls cat id env true pwd mkdir dd df sync echo touch stat grep tail seq".split()
 PASSWD = b"root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/srv:/bin/sh\n"
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -251,6 +252,24 @@ def test_b_5_a_full_host_is_an_error_of_the_guest():
     if r.returncode == 0 or b"nput/output error" not in r.stderr:
         raise Failure(f"status {r.returncode}, {r.stderr!r}")
     equal(good("exec", "kept", "--", "cat", "/file"), "stays\n", "the machine goes on")
+    good("stop", "kept")
+
+
+def test_b_6_what_was_flushed_survives_a_kill_of_the_monitor():
+    good("start", "kept")
+    loop = "i=0; while :; do i=$((i+1)); echo data$i >/cut$i; sync /cut$i; echo $i; done"
+    p = subprocess.Popen([SANDBOX, "exec", "-u", "0", "kept", "--", "sh", "-c", loop], env=ENV,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = [p.stdout.readline() for _ in range(3)]
+    with open(at("state/sandbox/sandboxes/kept/state"), encoding="utf-8") as f:
+        os.kill(json.load(f)["monitor"], signal.SIGKILL)
+    rest, err = p.communicate(timeout=RUN_S)
+    equal(p.returncode, 125, f"{err!r}; status of the exec")
+    last = int((said + rest.splitlines())[-1])
+    good("start", "kept")
+    equal(good("exec", "kept", "--", "sh", "-c",
+               f"for i in $(seq {last}); do cat /cut$i; done").split(),
+          [f"data{i + 1}" for i in range(last)], "files")
     good("rm", "-f", "kept")
 
 
