@@ -196,7 +196,8 @@ Test(image_tree, a_large_folder_is_in_order)
 
 		for (uint32_t i = 0; i < n; i++) {
 			uint32_t from = word(b + i * 12 + 8) & 0xffff;
-			uint32_t to = i + 1 < n ? word(b + (i + 1) * 12 + 8) & 0xffff : (uint32_t)len;
+			uint32_t to = i + 1 < n ? word(b + (i + 1) * 12 + 8) & 0xffff :
+						  (uint32_t)len;
 			char text[256] = "";
 
 			cr_assert(from < to && to <= len && to - from < 256);

@@ -95,7 +95,8 @@ class Running:
 
 
 class Vm:
-    """One monitor. Arguments are those of its command line, without the dashes."""
+    """One monitor. Arguments are those of its command line, without the dashes; a function as a
+    value is called with the Vm, and can make a file in its folder."""
 
     def __init__(self, name, vmm, **args):
         self.name, self.vmm, self.args = name, vmm, args
@@ -115,6 +116,7 @@ class Vm:
         if socket_device:
             argv += ["--vsock", self.socket]
         for key, value in self.args.items():
+            value = value(self) if callable(value) else value
             argv += ["--" + key.replace("_", "-")] + ([] if value is True else [str(value)])
         status_r, status_w = os.pipe()
         parent = os.pidfd_open(os.getpid())     # it ends with this program, however that ends

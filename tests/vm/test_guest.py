@@ -5,6 +5,7 @@ import os
 import random
 import re
 import time
+import test_disk
 from harness import EXEC_SECONDS, OUT, Group, Skip, check, equal
 
 KERNEL = {"kernel": os.path.join(OUT, "guest", "vmlinux"),
@@ -279,7 +280,7 @@ GROUPS = [
         agent_survives_nonsense, kernel_is_quiet,
     ], powers_off, memory="512M", cpus=2, **KERNEL),
     Group("linux on one cpu", [
-        one_cpu, vector_registers_survive, features, kernel_is_quiet,
-    ], panics, memory="256M", cpus=1, **KERNEL),
+        one_cpu, vector_registers_survive, features, *test_disk.TESTS, kernel_is_quiet,
+    ], panics, memory="256M", cpus=1, **test_disk.DISKS, **KERNEL),
     Group("linux in little memory", [it_is_linux], restarts, memory="64M", cpus=1, **KERNEL),
 ]
