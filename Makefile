@@ -18,10 +18,10 @@ VERSION := 0.1.0
 PKG_BUILD := gcc libc6-dev linux-libc-dev liburing-dev libfdt-dev libseccomp-dev libcap-ng-dev \
 	libjansson-dev libarchive-dev libssl-dev musl-tools kconfig-frontends python3
 PKG_GUEST := linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils patch cpio \
-	busybox-static
+	busybox-static e2fsprogs
 PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch64-linux-gnu \
-	libc6-dev-arm64-cross shellcheck git fuse3 stress-ng
-PKG_LONG  :=
+	libc6-dev-arm64-cross shellcheck git fuse3 stress-ng erofs-utils
+PKG_LONG  := mmdebstrap
 PKG_BENCH := qemu-system-x86 fio
 
 # ---- configuration -------------------------------------------------------------------------

@@ -84,6 +84,19 @@ static int format(int fd, uint64_t size, struct err *e)
 	return rc ? rc : image_pipe_end(&child, argv[0], e);
 }
 
+/* Where the file system has no files without a name. */
+static int make_unlinked(const char *dir)
+{
+	char path[PLACES_MAX + 16];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/disk-XXXXXX", dir);
+	fd = mkostemp(path, O_CLOEXEC);
+	if (fd >= 0)
+		(void)unlink(path);
+	return fd;
+}
+
 static int make_unnamed(uint64_t size, struct err *e)
 {
 	struct place p;
@@ -94,6 +107,8 @@ static int make_unnamed(uint64_t size, struct err *e)
 		return rc;
 	(void)mkdir(p.path, 0700);
 	fd = open(p.path, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR))
+		fd = make_unlinked(p.path);
 	if (fd < 0)
 		return err_set(e, -errno, "make a disk in %s", p.path);
 	rc = format(fd, size, e);

@@ -215,8 +215,8 @@ def test_b_1_environment_user_and_folder_are_the_images():
 def test_b_2_a_read_only_root_and_tmpfs():
     script = ("touch /x; touch /srv/mine; for f in /tmp/a /run/b /data/c; do echo 1 >$f; done; "
               "df -k /data | tail -1")
-    r = sandbox("run", "-u", "0", "--read-only", "--tmpfs", "/data:size=4M", app(), "--", "sh", "-c",
-                script)
+    r = sandbox("run", "-u", "0", "--read-only", "--tmpfs", "/data:size=4M", app(), "--",
+                "sh", "-c", script)
     equal(r.returncode, 0, f"{r.stderr!r}; status")
     equal(r.stderr.count(b"Read-only file system"), 2, f"{r.stderr!r}; refusals")
     equal(r.stdout.split()[1], b"4096", "size of the tmpfs")
@@ -293,7 +293,8 @@ def main():
     with tempfile.TemporaryDirectory(prefix="e2e-") as TOP:
         os.makedirs(at("run"), mode=0o700)
         ENV.update(XDG_RUNTIME_DIR=at("run"), XDG_CACHE_HOME=at("cache"),
-                   XDG_STATE_HOME=at("state"), XDG_DATA_HOME=at("data"), XDG_CONFIG_HOME=at("config"))
+                   XDG_STATE_HOME=at("state"), XDG_DATA_HOME=at("data"),
+                   XDG_CONFIG_HOME=at("config"))
         for name, test in sorted(globals().items()):
             if not name.startswith("test_") or not all(a in name for a in sys.argv[1:]):
                 continue
