@@ -15,6 +15,7 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include "cli/bounds.h"
 #include "cli/doctor.h"
 #include "cli/host.h"
 #include "cli/kernel.h"
@@ -151,24 +152,17 @@ static void check_jail(struct doctor_finding *f)
 
 static void check_cgroup(struct doctor_finding *f)
 {
-	char text[4096], path[4200];
-	char *own = host_read("/proc/self/cgroup", text, sizeof(text)) < 0 ? NULL :
-		    strstr(text, "0::");
+	struct bounds c;
 
-	if (!own) {
-		doctor_set(f, DOCTOR_WARN, "boot with systemd.unified_cgroup_hierarchy=1; nothing in "
-			   "this version needs it", "there is no cgroup v2");
-		return;
-	}
-	own += strlen("0::");
-	own[strcspn(own, "\n")] = '\0';
-	snprintf(path, sizeof(path), "/sys/fs/cgroup%s", own);
-	if (access(path, W_OK))
-		doctor_set(f, DOCTOR_WARN, "start it by 'systemd-run --user --scope -p Delegate=yes "
-			   "sandbox ...' where a limit on the whole sandbox is wanted",
-			   "the cgroup %s is not delegated to this user", own);
+	bounds_make(&c, "/proc", &(struct bounds_limits){ .memory = 1ull << 30, .pids = 100 });
+	if (c.n)
+		doctor_set(f, DOCTOR_OK, NULL, "a limit on all of a monitor can be set: %s", c.what);
 	else
-		doctor_set(f, DOCTOR_OK, NULL, "cgroup v2, delegated to this user");
+		doctor_set(f, DOCTOR_WARN, "run in a systemd user session, or by 'systemd-run --user "
+			   "--scope sandbox ...'; until then nothing but the monitor itself bounds "
+			   "what it uses beside the guest's memory",
+			   "no control group is delegated to this user");
+	bounds_remove(&c);
 }
 
 static void check_memory(struct doctor_finding *f)

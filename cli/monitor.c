@@ -30,6 +30,8 @@
 #define CHILD_ROOT_FD	8
 #define CHILD_DISK_FD	9
 #define CHILD_FDS	10	/* the first that no child of ours has */
+#define GROUP_MEMORY	(192ull << 20)	/* beside the guest's: its own, page tables, files */
+#define GROUP_THREADS	64u		/* beside vCPUs: the loop, io_uring's and KVM's workers */
 #define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
 
 #define STR_(x) #x
@@ -87,9 +89,18 @@ static int start(struct monitor *m, char **argv, int control, const struct monit
 
 	if (rc || fcntl(log_r, F_SETFL, O_NONBLOCK) || fcntl(status_r, F_SETFL, O_NONBLOCK))
 		return err_set(e, rc ? rc : -errno, "make pipes for the monitor");
+	if (!s.no_namespace)
+		bounds_make(&m->group, "/proc", &(struct bounds_limits){
+			.memory = c->memory + c->memory / 8 + GROUP_MEMORY,
+			.pids = c->cpus + GROUP_THREADS });
+	s.ndoors = bounds_doors(&m->group, s.door);
 	m->pid = spawn_start(&s, &m->pidfd, e);
-	if (m->pid < 0)
+	while (s.ndoors)
+		close(s.door[--s.ndoors]);
+	if (m->pid < 0) {
+		bounds_remove(&m->group);
 		return m->pid;
+	}
 	m->log_fd = take_fd(&log_r);
 	m->status_fd = take_fd(&status_r);
 	return 0;
@@ -141,6 +152,11 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 	if (pair[1] >= 0)
 		close(pair[1]);
 	return rc;
+}
+
+const char *monitor_limits(const struct monitor *m)
+{
+	return m->pidfd >= 0 && bounds_has(&m->group, m->pid) ? m->group.what : "";
 }
 
 bool monitor_wall(const struct monitor *m, const char *name)
@@ -303,6 +319,7 @@ static void reap(struct monitor *m)
 		;
 	close(m->pidfd);
 	m->pidfd = -1;
+	bounds_remove(&m->group);
 	monitor_read(m);
 }
 

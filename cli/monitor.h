@@ -12,6 +12,7 @@
 #include <sys/types.h>
 #include "cli/rootfs.h"
 #include "cli/share.h"
+#include "cli/bounds.h"
 #include "vmm/base.h"
 
 #define MONITOR_TAIL_MAX 8192u
@@ -50,6 +51,7 @@ struct monitor {
 	bool killed;		/* by us */
 	bool running;		/* the `run` line has come: its sockets listen, the guest runs */
 	char walls[192];	/* of the `jail` line: those that stand, and -NAME; "" without */
+	struct bounds group;	/* limits on all that it does */
 	char end[16];		/* word of the `end` line; "" so far */
 	char why[400];		/* its text */
 	char line[512];		/* of the status pipe, not yet complete */
@@ -67,6 +69,8 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
  * there? Nothing is to be handed to a guest before. 0; -EPERM with a sentence.
  */
 int monitor_verify(const struct monitor *m, const char *jail, struct err *e) must_check;
+/* What of it is limited, as in "memory pids"; "" for nothing. Once it runs. */
+const char *monitor_limits(const struct monitor *m) must_check;
 /* Does that wall stand (vmm/jail.h has the words)? */
 bool monitor_wall(const struct monitor *m, const char *name) must_check;
 /* Take what the pipes hold; never waits. */

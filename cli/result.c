@@ -75,21 +75,25 @@ static json_t *ms(bool known, uint64_t ns)
 	return known ? json_real((double)us / US_PER_MS) : json_null();
 }
 
-/* {"mode": ..., "walls": [those that stand], "missing": [the others]} */
-static json_t *jail(const struct result *r)
+static void add_words(json_t *yes, json_t *no, const char *w)
 {
-	json_t *stand = json_array(), *missing = json_array();
-	const char *w = r->walls;
-
 	while (*w) {
 		size_t n = strcspn(w, " ");
-		bool no = *w == '-';
+		bool minus = *w == '-';
 
-		json_array_append_new(no ? missing : stand, json_stringn(w + no, n - no));
+		json_array_append_new(minus ? no : yes, json_stringn(w + minus, n - minus));
 		w += n + (w[n] == ' ');
 	}
-	return json_pack("{s:s, s:o, s:o}", "mode", r->jail, "walls", stand,
-			 "missing", missing);
+}
+
+/* {"mode": ..., "walls": [those that stand], "missing": [the others], "limits": [...]} */
+static json_t *jail(const struct result *r)
+{
+	json_t *stand = json_array(), *missing = json_array(), *limits = json_array();
+	add_words(stand, missing, r->walls);
+	add_words(limits, missing, r->limits ? r->limits : "");
+	return json_pack("{s:s, s:o, s:o, s:o}", "mode", r->jail, "walls", stand,
+			 "missing", missing, "limits", limits);
 }
 
 static json_t *describe(const struct result *r)

@@ -17,6 +17,7 @@ struct result {
 	uint64_t peak_memory;		/* bytes; 0: not known */
 	const char *jail;		/* --jail's word; NULL: of another process's doing */
 	const char *walls;		/* with it: as monitor.walls */
+	const char *limits;		/* as monitor_limits() */
 	const char *error;		/* sentence; NULL when the command ran */
 };
 

@@ -83,6 +83,7 @@ static int start_and_execute(struct run *r)
 	r->x.res.ready_ns = r->m.ready_ns;
 	r->x.res.jail = r->conf.jail;
 	r->x.res.walls = mon->walls;
+	r->x.res.limits = monitor_limits(mon);
 	if (rc > 0) {
 		r->x.ended_by = rc;
 		return 128 + rc;

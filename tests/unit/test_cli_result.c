@@ -43,10 +43,11 @@ Test(cli_result, walls_that_stand_and_those_that_do_not)
 	struct result r = { .jail = "auto", .walls = "user -pid seccomp" };
 
 	cr_assert(strstr(written(&r, -1, -1), "\"jail\":{\"mode\":\"auto\",\"walls\":[\"user\","
-			 "\"seccomp\"],\"missing\":[\"pid\"]}"));
+			 "\"seccomp\"],\"missing\":[\"pid\"],\"limits\":[]}"));
 	r = (struct result){ .jail = "none", .walls = "" };
 	cr_assert(strstr(written(&r, -1, -1),
-			 "\"jail\":{\"mode\":\"none\",\"walls\":[],\"missing\":[]}"));
+			 "\"jail\":{\"mode\":\"none\",\"walls\":[],\"missing\":[],"
+			 "\"limits\":[]}"));
 }
 
 Test(cli_result, output_as_text_or_base64)

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A tree that looks like /proc and /sys/fs/cgroup, because few hosts have both kinds. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "cli/bounds.h"
+
+static char top[64];
+static struct bounds group;
+static const struct bounds_limits limits = { .memory = 1000000, .pids = 77 };
+
+static void put(const char *name, const char *text)
+{
+	char path[256];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+	cr_assert_geq(fd, 0, "%s", path);
+	cr_assert_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void folder(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	cr_assert(!mkdir(path, 0700) || errno == EEXIST);
+}
+
+static bool there(const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	return !access(path, F_OK);
+}
+
+static void init(void)
+{
+	snprintf(top, sizeof(top), "/tmp/cgroup-XXXXXX");
+	cr_assert(mkdtemp(top));
+	folder("self");
+}
+
+static void fini(void)
+{
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf %s", top);
+	cr_assert_eq(system(command), 0);
+}
+
+TestSuite(cli_bounds, .init = init, .fini = fini);
+
+/* A mount of v2 at TOP/v2, with our group at @own of it. */
+static void v2(const char *own)
+{
+	char text[512];
+
+	snprintf(text, sizeof(text), "0::%s\n", own);
+	put("self/cgroup", text);
+	snprintf(text, sizeof(text), "22 1 0:1 / / rw - ext4 /dev/a rw\n"
+		 "31 22 0:2 / %s/v2 rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate\n", top);
+	put("self/mountinfo", text);
+	folder("v2");
+	put("v2/cgroup.subtree_control", "cpu memory pids\n");
+}
+
+static void make(void)
+{
+	bounds_make(&group, top, &limits);
+}
+
+/* Files of a group appear with its folder; in a plain one they do not, so nothing can be limited. */
+Test(cli_bounds, v2_takes_the_nearest_group_that_hands_controllers_on)
+{
+	char text[64];
+
+	v2("/user.slice/app.slice/term.scope");
+	folder("v2/user.slice");
+	folder("v2/user.slice/app.slice");
+	folder("v2/user.slice/app.slice/term.scope");
+	put("v2/user.slice/cgroup.subtree_control", "cpu memory pids\n");
+	put("v2/user.slice/app.slice/cgroup.subtree_control", "memory pids\n");
+	put("v2/user.slice/app.slice/term.scope/cgroup.subtree_control", "\n");
+	/* What a dead process left shows where a group was to be made. */
+	folder("v2/user.slice/sandbox-999999999-0");
+	folder("v2/user.slice/app.slice/sandbox-999999999-0");
+	make();
+	cr_assert_eq(group.n, 0, "%s", group.what);
+	cr_assert_not(there("v2/user.slice/app.slice/sandbox-999999999-0"));
+	cr_assert(there("v2/user.slice/sandbox-999999999-0"));
+	snprintf(text, sizeof(text), "v2/user.slice/app.slice/sandbox-%d-0", (int)getpid());
+	cr_assert_not(there(text));	/* a group without a limit does not stay */
+}
+
+Test(cli_bounds, nothing_is_delegated)
+{
+	v2("/");
+	put("v2/cgroup.subtree_control", "cpuset\n");
+	make();
+	cr_assert_eq(group.n, 0);
+	put("self/cgroup", "");
+	make();
+	cr_assert_eq(group.n, 0);
+}
+
+/* The same on this host, whatever it has. */
+Test(cli_bounds, a_process_that_enters_is_in_it)
+{
+	int fd[BOUNDS_MAX], go[2];
+	unsigned n;
+	pid_t pid;
+
+	bounds_make(&group, "/proc", &limits);
+	if (!group.n)
+		return;		/* none is delegated to this user here */
+	cr_assert(strstr(group.what, "memory") || strstr(group.what, "pids"));
+	n = bounds_doors(&group, fd);
+	cr_assert_eq(n, group.n);
+	cr_assert_eq(pipe(go), 0);
+	pid = fork();
+	if (!pid) {
+		char c;
+
+		for (unsigned i = 0; i < n; i++)
+			(void)!write(fd[i], "0", 1);
+		(void)!write(go[1], "", 1);
+		close(go[1]);
+		pause();
+		_exit(c = 0);
+	}
+	cr_assert_eq(read(go[0], &(char){ 0 }, 1), 1);
+	cr_assert(bounds_has(&group, pid));
+	cr_assert_not(bounds_has(&group, getpid()));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	bounds_remove(&group);
+	cr_assert_eq(group.n, 0);
+}
+
+/* What a killed process left is removed by the next; what is in use is not. */
+Test(cli_bounds, leftovers_are_swept)
+{
+	struct bounds left;
+	int go[2];
+	pid_t pid;
+
+	cr_assert_eq(pipe(go), 0);
+	pid = fork();
+	if (!pid) {
+		bounds_make(&left, "/proc", &limits);
+		cr_assert_eq(write(go[1], &left, sizeof(left)), (ssize_t)sizeof(left));
+		_exit(0);
+	}
+	cr_assert_eq(read(go[0], &left, sizeof(left)), (ssize_t)sizeof(left));
+	waitpid(pid, NULL, 0);
+	if (!left.n)
+		return;		/* none is delegated to this user here */
+	cr_assert_eq(access(left.dir[0].path, F_OK), 0);
+	bounds_make(&group, "/proc", &limits);
+	cr_assert_eq(access(left.dir[0].path, F_OK), -1);
+	cr_assert_eq(access(group.dir[0].path, F_OK), 0);
+	bounds_remove(&group);
+}
