@@ -60,7 +60,8 @@ static bool has_word(const char *text, const char *word)
  * The folder of our group: the line of @proc/self/cgroup whose second field is
  * @controller ("" is v2), below the mount point of that tree.
  */
-static bool own_folder(struct place *p, struct place *top, const char *proc, const char *controller)
+static bool own_folder(struct place *p, struct place *top, const char *proc,
+		       const char *controller)
 {
 	char text[8192], mounts[32768], root[512], at[512], tail[512], *own = NULL;
 

@@ -134,7 +134,8 @@ static void check_jail(struct doctor_finding *f)
 	size_t used = 0;
 
 	if (strncmp(line, "jail ", 5)) {
-		doctor_set(f, DOCTOR_WARN, "see the line 'monitor'", "the monitor did not tell of its walls");
+		doctor_set(f, DOCTOR_WARN, "see the line 'monitor'",
+			   "the monitor did not tell of its walls");
 		return;
 	}
 	while ((line = strchr(line, '\n')) && !strncmp(++line, "missing ", 8))

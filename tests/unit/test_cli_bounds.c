@@ -75,7 +75,7 @@ static void make(void)
 	bounds_make(&group, top, &limits);
 }
 
-/* Files of a group appear with its folder; in a plain one they do not, so nothing can be limited. */
+/* A group has files from the start; a plain folder has none, so nothing can be limited. */
 Test(cli_bounds, v2_takes_the_nearest_group_that_hands_controllers_on)
 {
 	char text[64];
