@@ -7,6 +7,7 @@
  *	0 register write	1 any access		2 memory write
  *	3 kick			4 round of the loop	5 reset and start over, properly
  *	6 offer a chain		7 status write
+ *	8 packet to the file system's device, as from its server	9 the server ends
  *
  * Guest memory is two blocks of exact size, so that a sanitizer sees what leaves
  * them. The rules that the guest must not get around are checked at each step:
@@ -14,8 +15,11 @@
  */
 #include <linux/virtio_config.h>
 #include <linux/virtio_mmio.h>
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/mman.h>
+#include "devices/fs/wire.h"
 #include "devices/registry.h"
 #include "vmm/virtio_mmio.h"
 
@@ -32,6 +36,7 @@ static const uint8_t *at, *end;
 static struct virtio_mmio mmio;
 static struct virtio_dev *dev;
 static unsigned char *ram;
+static int window, server[2];		/* of the file system: memfd; device's and server's end */
 static uint16_t next_desc[VIRTIO_QUEUES_MAX];
 
 static void clean_up(void)
@@ -51,6 +56,9 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	snprintf(path, sizeof(path), "%s/vsock", folder);
 	atexit(clean_up);
 	BUG_ON(loop_init(&loop, 64, &e));
+	window = memfd_create("window", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	BUG_ON(ftruncate(window, FS_WINDOW_BYTES) ||
+	       fcntl(window, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL));
 	return 0;
 }
 
@@ -164,12 +172,26 @@ static void offer(void)
 	avail[1]++;
 }
 
+/* A server in hostile hands; often enough about a slot that is in flight. */
+static void server_speaks(void)
+{
+	struct fs_packet p = { .slot = (uint32_t)take(1) % (FS_SLOTS + 1) };
+	unsigned odd = (unsigned)take(1);
+
+	if (odd & 1)
+		(void)!recv(server[1], &p, sizeof(p), MSG_DONTWAIT);
+	p.len = (uint32_t)take(3);
+	p.room = odd == 0xff;
+	p.zero = odd == 0xfe;
+	(void)!send(server[1], &p, odd == 0xfd ? 9 : sizeof(p), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
 static void step(unsigned op)
 {
 	uint64_t v, off;
 	unsigned len;
 
-	switch (op % 8) {
+	switch (op % (!strcmp(dev->ops->name, "fs") ? 10 : 8)) {
 	case 0:
 		off = 4 * take(1);
 		set(off, (uint32_t)take(4));
@@ -200,6 +222,12 @@ static void step(unsigned op)
 		break;
 	case 7:
 		set(VIRTIO_MMIO_STATUS, dev->status | (uint32_t)take(1));
+		break;
+	case 8:
+		server_speaks();
+		break;
+	case 9:
+		shutdown(server[1], SHUT_RDWR);
 		break;
 	}
 }
@@ -235,6 +263,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
 			     .r = { { 0, RAM, ram }, { 0ull - HIGH, HIGH, high } } };
 	if (!strcmp(virtio_registry[in[0] % count]->name, "blk"))
 		c = disk(in[0]);
+	BUG_ON(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, server));
+	c.fs_window = window;
+	c.fs_socket = server[0];
 	dev = virtio_new(virtio_registry[in[0] % count], &mem, &loop, &c, &e);
 	BUG_ON(!dev || virtio_mmio_init(&mmio, dev, &loop, &e));
 	while (at < end)
@@ -244,6 +275,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
 	while (loop.busy || dev->stopping)
 		BUG_ON(loop_once(&loop) < 0);
 	virtio_mmio_exit(&mmio);
+	close(server[0]);
+	close(server[1]);
 	free(ram);
 	free(high);
 	return 0;
