@@ -311,6 +311,13 @@ Test(fs, a_server_that_names_no_slot_is_not_heard_again)
 			     sizeof(struct fs_packet));
 }
 
+/* So far off that looking it up would be noticed. */
+Test(fs, a_server_that_names_a_slot_far_off_is_not_heard_again)
+{
+	server_breaks_a_rule(&(struct fs_packet){ .slot = 1u << 30, .len = 16 },
+			     sizeof(struct fs_packet));
+}
+
 Test(fs, a_server_that_gives_back_what_it_has_not_is_not_heard_again)
 {
 	server_breaks_a_rule(&(struct fs_packet){ .slot = 5, .len = 16 },
