@@ -274,7 +274,11 @@ fuzz-build:
 		SAN=fuzzer-no-link,address,undefined $(addprefix $(FUZZ_O)/,$(FUZZERS))
 $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 	@echo "  LINK    $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $^ $(LIBS_HOST) -o $@
+	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(filter %.o,$^) $(filter %.a,$^) $(LIBS_HOST) -o $@
+
+# The reader of images is the command's, and so are its libraries.
+$(O)/fuzz_image: $(addprefix $(O)/cli/,image_tree.o image_erofs.o image_tar.o)
+$(O)/fuzz_image: LIBS_HOST += -larchive
 
 fuzz: fuzz-build
 	$(Q)tests/fuzz/run.sh $(FUZZ_O) $(FUZZ_SECONDS) $(or $(FUZZER),$(FUZZERS))
