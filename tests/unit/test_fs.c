@@ -298,7 +298,7 @@ static void server_breaks_a_rule(const struct fs_packet *p, size_t n)
 	rig_start(&r, 0);
 	head = ask(8);
 	next_packet();
-	cr_assert_eq(send(peer, p, n, 0), n);
+	cr_assert_eq(send(peer, p, n, 0), (ssize_t)n);
 	run();
 	expect_error(head, 8, EIO);
 	cr_assert_eq(recv(peer, &byte, 1, MSG_DONTWAIT), 0, "it was hung up on");
