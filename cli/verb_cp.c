@@ -75,15 +75,13 @@ static int child_start(struct child *c, int (*work)(const void *arg), const void
 }
 
 /* Its end: 0, or -errno with its sentence. */
-static int child_end(struct child *c, bool stop, struct err *e)
+static int child_end(struct child *c, struct err *e)
 {
 	char text[256];
 	ssize_t n;
 	int status = 0;
 
 	close(c->data);
-	if (stop)
-		kill(c->pid, SIGKILL);
 	n = read(c->words, text, sizeof(text) - 1);
 	close(c->words);
 	while (waitpid(c->pid, &status, 0) < 0 && errno == EINTR)
@@ -200,7 +198,7 @@ static int into_guest(struct copy *c, const struct cp_path *from, const struct c
 		return rc;
 	rc = send_tar(c, child.data, dir);
 	first = c->e;
-	packed = child_end(&child, false, &c->e);
+	packed = child_end(&child, &c->e);
 	/* An archive that was cut off is no news beside why it was; a packer that was, is none. */
 	if (packed && (!rc || c->e.code != -EIO))
 		return packed;
@@ -241,8 +239,9 @@ static int from_guest(struct copy *c, const struct cp_path *from, const struct c
 		return rc;
 	rc = receive_tar(c, from->path, child.data, *name ? 0 : PROTO_FILE_CONTENTS);
 	first = c->e;
-	taken = child_end(&child, rc && rc != -EPIPE, &c->e);
-	if (taken && (!rc || rc == -EPIPE))
+	/* One that refused the archive stopped the guest; one that was cut off is no news. */
+	taken = child_end(&child, &c->e);
+	if (taken && (!rc || taken != -EPIPE))
 		return taken;
 	c->e = first;
 	return rc;

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hostile archives, unpacked on the host: each is refused, and nothing outside is touched. */
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include "agent/helper.h"
+#include "agent/tar.h"
+#include "agent/unpack.h"
+#include "vmm/base.h"
+
+static char top[64], words[256];
+static int archive;
+
+static void setup(void)
+{
+	char path[96];
+
+	snprintf(top, sizeof(top), "/tmp/unpack-XXXXXX");
+	cr_assert_not_null(mkdtemp(top));
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "%s/%s", top, i ? "out" : "in");
+		cr_assert_eq(mkdir(path, 0755), 0);
+	}
+	archive = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	cr_assert_geq(archive, 0);
+}
+
+static void teardown(void)
+{
+	close(archive);
+	cr_assert_eq(helper_remove(top, 0), 0);
+}
+
+TestSuite(unpack, .init = setup, .fini = teardown, .timeout = 30);
+
+static void entry(char type, const char *name, const char *link, const char *data, uint32_t mode)
+{
+	static struct tar_entry t;
+	uint8_t head[TAR_HEADER_MAX], block[TAR_BLOCK] = { 0 };
+	int n;
+
+	memset(&t, 0, sizeof(t));
+	t.type = type;
+	t.mode = mode;
+	t.size = type == '0' ? strlen(data) : 0;
+	t.mtime = 1000;
+	snprintf(t.name, sizeof(t.name), "%s", name);
+	snprintf(t.link, sizeof(t.link), "%s", link);
+	n = tar_header(head, &t);
+	cr_assert_gt(n, 0);
+	cr_assert_eq(write(archive, head, (size_t)n), n);
+	memcpy(block, data, strlen(data));
+	if (t.size)
+		cr_assert_eq(write(archive, block, sizeof(block)), (ssize_t)sizeof(block));
+}
+
+/* The result of a child that unpacks in top/in; its sentence in words. */
+static int run(const char *from, const char *to)
+{
+	static const uint8_t end[2 * TAR_BLOCK];
+	char path[96];
+	int status, p[2];
+	ssize_t n;
+
+	cr_assert_eq(write(archive, end, sizeof(end)), (ssize_t)sizeof(end));
+	lseek(archive, 0, SEEK_SET);
+	snprintf(path, sizeof(path), "%s/in", top);
+	cr_assert_eq(pipe(p), 0);
+	if (fork() == 0) {
+		struct unpack u = { .root = open(path, O_RDONLY | O_DIRECTORY), .strict = true,
+				    .from = from, .to = to };
+
+		dup2(archive, 0);
+		dup2(p[1], 2);
+		_exit(unpack(&u));
+	}
+	close(p[1]);
+	n = read(p[0], words, sizeof(words) - 1);
+	words[n > 0 ? n : 0] = '\0';
+	close(p[0]);
+	cr_assert_gt(wait(&status), 0);
+	cr_assert(WIFEXITED(status));
+	return WEXITSTATUS(status);
+}
+
+static bool there(const char *name, struct stat *st)
+{
+	char path[300];
+
+	snprintf(path, sizeof(path), "%.63s/%.200s", top, name);
+	return !lstat(path, st);
+}
+
+Test(unpack, what_is_well_comes_whole)
+{
+	struct stat st;
+
+	entry('5', "d/", "", "", 0555);
+	entry('0', "d/f", "", "data", 04755);
+	entry('2', "d/l", "../../../etc", "", 0777);
+	cr_assert_eq(run("d", "new"), 0, "%s", words);
+	cr_assert(there("in/new/f", &st));
+	cr_expect_eq(st.st_mode, S_IFREG | 0755, "set-uid is taken off: %o", st.st_mode);
+	cr_expect_eq(st.st_mtime, 1000);
+	cr_assert(there("in/new", &st));
+	cr_expect_eq(st.st_mode & 07777, 0555);
+	cr_expect_eq(st.st_mtime, 1000, "the time of a folder that was filled");
+	cr_assert(there("in/new/l", &st));
+	cr_expect(S_ISLNK(st.st_mode));
+	chmod(top, 0700);
+	if (geteuid()) {
+		char path[96];
+
+		snprintf(path, sizeof(path), "%s/in/new", top);
+		cr_assert_eq(chmod(path, 0755), 0);
+	}
+}
+
+Test(unpack, dot_dot)
+{
+	struct stat st;
+
+	entry('0', "../out/f", "", "x", 0644);
+	cr_expect_eq(run(NULL, NULL), EINVAL);
+	cr_expect_not_null(strstr(words, "leads out of the folder"));
+	cr_expect_not(there("out/f", &st));
+}
+
+Test(unpack, absolute_names_are_below_the_folder)
+{
+	char name[96], inside[200];
+	struct stat st;
+
+	snprintf(name, sizeof(name), "%s/out/f", top);
+	entry('0', name, "", "x", 0644);
+	cr_expect_eq(run(NULL, NULL), 0, "%s", words);
+	cr_expect_not(there("out/f", &st));
+	snprintf(inside, sizeof(inside), "in%s", name);
+	cr_expect(there(inside, &st));
+}
+
+Test(unpack, over_a_link_of_its_own)
+{
+	struct stat st;
+
+	entry('2', "l", "../out", "", 0777);
+	entry('0', "l/f", "", "x", 0644);
+	cr_expect_eq(run(NULL, NULL), ELOOP);
+	cr_expect_not_null(strstr(words, "leads over a symbolic link"));
+	cr_expect_not(there("out/f", &st));
+}
+
+Test(unpack, a_folder_in_place_of_a_link_that_was_there)
+{
+	char link[96];
+	struct stat st;
+
+	snprintf(link, sizeof(link), "%s/in/l", top);
+	cr_assert_eq(symlink("../out", link), 0);
+	entry('5', "l/", "", "", 0700);
+	cr_expect_eq(run(NULL, NULL), EEXIST, "%s", words);
+	cr_assert(there("out", &st));
+	cr_expect_eq(st.st_mode & 07777, 0755, "the mode of what the link leads to");
+}
+
+Test(unpack, a_file_replaces_a_link_and_does_not_follow_it)
+{
+	char link[96], target[96];
+	struct stat st;
+
+	snprintf(link, sizeof(link), "%s/in/f", top);
+	snprintf(target, sizeof(target), "%s/out/f", top);
+	cr_assert_eq(symlink(target, link), 0);
+	entry('0', "f", "", "x", 0644);
+	cr_expect_eq(run(NULL, NULL), 0, "%s", words);
+	cr_expect_not(there("out/f", &st));
+	cr_assert(there("in/f", &st));
+	cr_expect(S_ISREG(st.st_mode));
+}
+
+Test(unpack, hard_links_devices_and_fifos)
+{
+	static const char types[] = "1346";
+
+	for (const char *t = types; *t; t++) {
+		cr_assert_eq(ftruncate(archive, 0), 0);
+		lseek(archive, 0, SEEK_SET);
+		entry(*t, "x", "/etc/passwd", "", 0644);
+		cr_expect_eq(run(NULL, NULL), EPERM, "type %c: %s", *t, words);
+	}
+}
+
+Test(unpack, another_name_than_what_was_asked_for)
+{
+	struct stat st;
+
+	entry('0', ".bashrc", "", "x", 0644);
+	cr_expect_eq(run("file", "file"), EINVAL);
+	cr_expect_not_null(strstr(words, "is not what was asked for"));
+	cr_expect_not(there("in/.bashrc", &st));
+}
