@@ -55,7 +55,7 @@ obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
 PROGRAM_NAMES   := sandbox-vmm sandbox-fsd sandbox guestctl
-sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c vmm/save.c
+sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c vmm/save.c vmm/inspect.c
 sandbox-fsd-src := devices/fs/main.c
 sandbox-src     := $(wildcard cli/*.c)
 sandbox-libs    := -ljansson -larchive -lcrypto

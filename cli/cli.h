@@ -39,6 +39,7 @@ extern const struct verb verb_create, verb_start, verb_stop, verb_restart, verb_
 	verb_ps, verb_exec, verb_shell;
 extern const struct verb verb_image, verb_diff, verb_apply, verb_discard,
 	verb_attach, verb_detach;
+extern const struct verb verb_snapshot, verb_rollback, verb_fork, verb_template, verb_gc;
 extern const struct verb verb_run, verb_doctor, verb_completion, verb_version, verb_help;
 
 /* One line on stderr: "sandbox: ...". Written in one piece; a progress line is taken away first. */

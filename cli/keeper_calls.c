@@ -5,6 +5,7 @@
 #include "cli/keeper_priv.h"
 #include "cli/event.h"
 #include "cli/host.h"
+#include "cli/snapshot.h"
 
 /* {"do": "stop", "grace_ns": N, "reason": TEXT}: answered at once; the end is the connection's. */
 static int serve_stop(struct keeper *k, struct keeper_req *r, struct err *e)
@@ -45,6 +46,8 @@ const struct keeper_call keeper_calls[] = {
 	{ "console", serve_console },
 	{ "attach", keeper_serve_attach },
 	{ "detach", keeper_serve_detach },
+	{ "snapshot", keeper_serve_snapshot },
+	{ "rollback", keeper_serve_rollback },
 	{ NULL, NULL },
 };
 

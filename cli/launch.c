@@ -11,6 +11,22 @@
 
 #define BOOT_TIMEOUT_S	900u		/* a boot takes 45 s where guest kernels are emulated */
 
+/* @m->origin is the folder, if its memory is the same file before and after. */
+static int from_folder(struct machine *m, struct monitor_conf *mc, const char *dir, int sigfd,
+		       struct err *e)
+{
+	struct snapdir_base origin;
+	int rc;
+
+	snapdir_base_note(&origin, dir);
+	mc->restore = dir;
+	rc = machine_start(m, mc, sigfd, e);
+	mc->restore = NULL;
+	if (!rc && snapdir_base_same(&origin))
+		m->origin = origin;
+	return rc;
+}
+
 static int from_template(struct machine *m, struct monitor_conf *mc, int sigfd, struct err *e)
 {
 	struct place dir;
@@ -20,9 +36,7 @@ static int from_template(struct machine *m, struct monitor_conf *mc, int sigfd, 
 		rc = template_get(mc, sigfd, &dir, e);
 		if (rc)
 			return rc;
-		mc->restore = dir.path;
-		rc = machine_start(m, mc, sigfd, e);
-		mc->restore = NULL;
+		rc = from_folder(m, mc, dir.path, sigfd, e);
 		if (rc >= 0 || !again || m->mon.running || !m->mon.pid)
 			return rc;
 		machine_stop(m);
@@ -62,5 +76,9 @@ int launch(struct machine *m, struct run_conf *c, const char *name, bool keep_so
 		return rc;
 	}
 	set_owner(&mc, c);
+	if (c->from_at.path[0]) {
+		mc.root_done = true;
+		return from_folder(m, &mc, c->from_at.path, sigfd, e);
+	}
 	return c->cold ? machine_start(m, &mc, sigfd, e) : from_template(m, &mc, sigfd, e);
 }

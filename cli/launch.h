@@ -9,10 +9,10 @@
 #include "cli/run.h"
 
 /*
- * Start a machine for @c: restored from a template, which is made on first use, or
- * booted if c->cold. @name: host name of the guest, or NULL. @keep_sockets: its runtime
- * folder stays until machine_stop(). Results as those of machine_start(); machine_stop()
- * comes afterwards in every case.
+ * Start a machine for @c: restored from the snapshot c->from_at if that is set, else
+ * from a template, which is made on first use, or booted if c->cold. @name: host name of
+ * the guest, or NULL. @keep_sockets: its runtime folder stays until machine_stop().
+ * Results as those of machine_start(); machine_stop() comes afterwards in every case.
  */
 int launch(struct machine *m, struct run_conf *c, const char *name, bool keep_sockets,
 	   int sigfd, struct err *e) must_check;

@@ -9,12 +9,14 @@
 #include "cli/monitor.h"
 #include "cli/rundir.h"
 #include "cli/shared.h"
+#include "cli/snapdir.h"
 
 struct machine {
 	struct rundir dir;	/* gone from disk once connected, unless keep_sockets */
 	struct monitor mon;
 	struct shared shared;	/* with c->shares */
 	struct client *client;
+	struct snapdir_base origin;	/* what it was restored from */
 	uint64_t ready_ns;	/* start of the monitor to an agent that answers */
 	bool ready;
 };

@@ -110,6 +110,11 @@ static int keep_text(struct named *n, const struct opt *row, const char *value, 
 		if (!path)
 			return err_set(e, -errno, "%s", value);
 		value = path;
+	} else if (!strcmp(row->name, "from")) {
+		path = realpath(n->conf.from_at.path, NULL);
+		if (!path)
+			return err_set(e, -errno, "%s", value);
+		value = path;
 	}
 	if (settings_set(&n->set, "", row->name, value ? value : "true"))
 		return err_set(e, -ENOMEM, "settings");

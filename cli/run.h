@@ -25,6 +25,9 @@ struct run_conf {
 	const char *kernel, *initrd;	/* as named on the command line */
 	struct place kernel_at, initrd_at, vmm_at;
 	struct rootfs root;		/* of --image, --disk, --tmpfs, --read-only */
+	const char *from;		/* snapshot to go on from; NULL: none */
+	struct place from_at;		/* its folder; "": none */
+	char from_image[80];		/* id of its guest's root image; "": built in */
 	struct shares shares;		/* of -v, checked */
 	bool yes;			/* share guarded folders as well */
 	bool always_shares;		/* with a server of folders even if there is none yet */
@@ -50,6 +53,13 @@ struct run_conf {
 
 /* The rows of run's flags; `into` is a struct run_conf. */
 extern const struct opt run_opts[];
+
+/* Rows of other verbs that start machines; @into as above. */
+int run_opt_memory(void *into, const char *value, struct err *e) must_check;
+int run_opt_cpus(void *into, const char *value, struct err *e) must_check;
+int run_opt_kernel(void *into, const char *value, struct err *e) must_check;
+int run_opt_initrd(void *into, const char *value, struct err *e) must_check;
+int run_opt_json(void *into, const char *value, struct err *e) must_check;
 
 void run_conf_init(struct run_conf *c);
 /*

@@ -8,6 +8,7 @@
 #include "cli/host.h"
 #include "cli/parse.h"
 #include "cli/run.h"
+#include "cli/snapinfo.h"
 #include "cli/secret.h"
 #include "cli/store.h"
 
@@ -110,7 +111,7 @@ static int opt_timeout(void *into, const char *value, struct err *e)
 }
 
 /* Sentence with both numbers, as for every limit of the host. */
-static int opt_memory(void *into, const char *value, struct err *e)
+int run_opt_memory(void *into, const char *value, struct err *e)
 {
 	uint64_t n, have = host_memory();
 	char size[32];
@@ -128,7 +129,7 @@ static int opt_memory(void *into, const char *value, struct err *e)
 	return 0;
 }
 
-static int opt_cpus(void *into, const char *value, struct err *e)
+int run_opt_cpus(void *into, const char *value, struct err *e)
 {
 	unsigned have = host_cpus();
 	uint64_t n;
@@ -172,21 +173,21 @@ static int opt_network(void *into, const char *value, struct err *e)
 		       value);
 }
 
-static int opt_kernel(void *into, const char *value, struct err *e)
+int run_opt_kernel(void *into, const char *value, struct err *e)
 {
 	(void)e;
 	((struct run_conf *)into)->kernel = value;
 	return 0;
 }
 
-static int opt_initrd(void *into, const char *value, struct err *e)
+int run_opt_initrd(void *into, const char *value, struct err *e)
 {
 	(void)e;
 	((struct run_conf *)into)->initrd = value;
 	return 0;
 }
 
-static int opt_json(void *into, const char *value, struct err *e)
+int run_opt_json(void *into, const char *value, struct err *e)
 {
 	(void)value;
 	(void)e;
@@ -207,6 +208,20 @@ static int opt_status_fd(void *into, const char *value, struct err *e)
 		return err_say(e, -EBADF, "descriptor %llu is not open for writing; open it as in "
 			       "%llu>result.json", (unsigned long long)n, (unsigned long long)n);
 	c->status_fd = (int)n;
+	return 0;
+}
+
+static int opt_from(void *into, const char *value, struct err *e)
+{
+	struct run_conf *c = into;
+
+	int rc = snap_find(value, &c->from_at, e);
+
+	if (rc)
+		return rc;
+	c->from = value;
+	if (snap_image(c->from_at.path, c->from_image) && !c->root.ref)
+		c->root.ref = c->from_image;
 	return 0;
 }
 
@@ -293,19 +308,21 @@ const struct opt run_opts[] = {
 	{ "tty", 't', NULL, "give the command a terminal", opt_tty, NULL },
 	{ "timeout", 0, "TIME", "end the command and all it started after 30s, 5m, ...; status 124",
 	  opt_timeout, NULL },
-	{ "memory", 'm', "SIZE", "memory of the guest, as in 512M or 2g (default 128M)", opt_memory,
-	  NULL },
-	{ "cpus", 0, "N", "CPUs of the guest, 1 to 32 (default 1)", opt_cpus, NULL },
+	{ "memory", 'm', "SIZE", "memory of the guest, as in 512M or 2g (default 128M)",
+	  run_opt_memory, NULL },
+	{ "cpus", 0, "N", "CPUs of the guest, 1 to 32 (default 1)", run_opt_cpus, NULL },
 	{ "pids-limit", 0, "N", "processes that the command can have at most", opt_pids, NULL },
 	{ "max-output", 0, "BYTES", "keep only the head of stdout and of stderr", opt_max_output,
 	  NULL },
 	{ "network", 0, "none", "the only kind in this version", opt_network, "none" },
-	{ "kernel", 0, "FILE", "boot this kernel", opt_kernel, NULL },
-	{ "initrd", 0, "FILE", "with this initial RAM file system", opt_initrd, NULL },
-	{ "json", 0, NULL, "print one JSON object: the result, with the output in it", opt_json,
+	{ "kernel", 0, "FILE", "boot this kernel", run_opt_kernel, NULL },
+	{ "initrd", 0, "FILE", "with this initial RAM file system", run_opt_initrd, NULL },
+	{ "json", 0, NULL, "print one JSON object: the result, with the output in it", run_opt_json,
 	  NULL },
 	{ "json-status-fd", 0, "N", "write the result, without the output, to descriptor N",
 	  opt_status_fd, NULL },
+	{ "from", 0, "SNAPSHOT", "go on from SANDBOX/SNAPSHOT, or from a snapshot's folder",
+	  opt_from, NULL },
 	{ "cold", 0, NULL, "boot a kernel instead of restoring a template", opt_cold, NULL },
 	{ "console", 0, NULL, "show the guest's console on stderr", opt_console, NULL },
 	{ "jail", 0, "KIND", "walls around the monitor: auto (what the host allows), strict (all), none",
@@ -321,7 +338,6 @@ const struct opt run_opts[] = {
 	{ "allow", 0, "HOST", NULL, NULL, NULL },
 	{ "deny", 0, "HOST", NULL, NULL, NULL },
 	{ "publish", 'p', "PORTS", NULL, NULL, NULL },
-	{ "from", 0, "SNAPSHOT", NULL, NULL, NULL },
 	{ 0 },
 };
 
@@ -415,6 +431,38 @@ int run_conf_check_command(struct run_conf *c, struct err *e)
 	return rc ? rc : whole_env(c, e);
 }
 
+/* A saved machine is as large as it was. */
+static int check_from(struct run_conf *c, struct err *e)
+{
+	char want[32], have[32];
+	struct snap_info i;
+	int rc;
+
+	if (!c->from)
+		return 0;
+	if (c->cold || c->kernel || c->initrd)
+		return err_say(e, -EINVAL, "--from goes on from a saved machine, which --cold, "
+			       "--kernel and --initrd would not; leave one of them out");
+	if (c->root.disk || c->root.n_tmpfs || c->root.read_only)
+		return err_say(e, -EINVAL, "--from goes on with the root file system that the saved "
+			       "machine has; leave out --disk, --tmpfs and --read-only");
+	if (strcmp(c->from_image, c->root.ref ? c->root.image.id : "") != 0)
+		return err_say(e, -EINVAL, "the saved machine has another image as its root; leave "
+			       "out --image");
+	rc = snap_info(c->vmm_at.path, c->from_at.path, false, &i, e);
+	if (rc)
+		return rc;
+	if (c->memory != RUN_MEMORY_DEFAULT && c->memory != i.memory)
+		return err_say(e, -EINVAL, "--memory asks for %s, but the saved machine has %s",
+			       parse_size_text(c->memory, want), parse_size_text(i.memory, have));
+	if (c->cpus != 1 && c->cpus != i.cpus)
+		return err_say(e, -EINVAL, "--cpus asks for %u, but the saved machine has %llu",
+			       c->cpus, (unsigned long long)i.cpus);
+	c->memory = i.memory;
+	c->cpus = (unsigned)i.cpus;
+	return 0;
+}
+
 int run_conf_check(struct run_conf *c, struct err *e)
 {
 	uint64_t have = host_memory();
@@ -430,5 +478,7 @@ int run_conf_check(struct run_conf *c, struct err *e)
 	if (!c->workdir)
 		c->workdir = shares_workdir(&c->shares, c->workdir_at, sizeof(c->workdir_at));
 	rc = run_conf_check_command(c, e);
-	return rc ? rc : check_files(c, e);
+	if (!rc)
+		rc = check_files(c, e);
+	return rc ? rc : check_from(c, e);
 }

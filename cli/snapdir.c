@@ -10,26 +10,62 @@
 #include "cli/snapdir.h"
 
 static const char *const files[MONITOR_FILES] = { "state", "memory", "sums" };
-/* All that can be in such a folder; the last is a template's. */
-static const char *const all[] = { "state", "memory", "sums", "base", "base-sums", "key" };
+/* All that can be in such a folder; the last is a template's, `image` a sandbox's. */
+static const char *const all[] = { "state", "memory", "sums", "base", "base-sums", "image", "key" };
 
-static int link_one(int from, const char *name, int dir, const char *as)
+/* The file that is the memory of a machine restored from @dir: of a difference, its base. */
+static bool memory_of(int dir, struct stat *st, bool *diff)
 {
-	return linkat(from, name, dir, as, 0) ? -errno : 0;
+	*diff = !fstatat(dir, "base", st, 0);
+	return *diff || !fstatat(dir, "memory", st, 0);
 }
 
-/* Names for the memory of what is in @path: of a difference, the base of that. */
-static bool link_base(const char *path, int dir)
+static bool look(const char *path, struct stat *st)
 {
-	auto_fd from = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool diff = from >= 0 && !faccessat(from, "base", F_OK, 0);
+	auto_fd dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool diff;
 
-	if (from < 0)
+	return dir >= 0 && memory_of(dir, st, &diff);
+}
+
+void snapdir_base_note(struct snapdir_base *b, const char *path)
+{
+	struct stat st;
+
+	*b = (struct snapdir_base){ 0 };
+	if (strlen(path) >= sizeof(b->dir.path) || !look(path, &st))
+		return;
+	memcpy(b->dir.path, path, strlen(path) + 1);
+	b->dev = st.st_dev;
+	b->ino = st.st_ino;
+}
+
+bool snapdir_base_same(const struct snapdir_base *b)
+{
+	struct stat st;
+
+	return b->dir.path[0] && look(b->dir.path, &st) && st.st_dev == b->dev &&
+	       st.st_ino == b->ino;
+}
+
+/*
+ * Names for the memory that the machine has mapped, and its sums. While it is mapped, no
+ * other file can have its number.
+ */
+static bool link_base(const struct snapdir_base *b, int dir)
+{
+	auto_fd from = open(b->dir.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct stat st;
+	bool diff;
+
+	if (from < 0 || !memory_of(from, &st, &diff))
 		return false;
-	if (!link_one(from, diff ? "base" : "memory", dir, "base") &&
-	    !link_one(from, diff ? "base-sums" : "sums", dir, "base-sums"))
+	if (!linkat(from, diff ? "base" : "memory", dir, "base", 0) &&
+	    !linkat(from, diff ? "base-sums" : "sums", dir, "base-sums", 0) &&
+	    !fstatat(dir, "base", &st, 0) && st.st_dev == b->dev && st.st_ino == b->ino)
 		return true;
 	unlinkat(dir, "base", 0);
+	unlinkat(dir, "base-sums", 0);
 	return false;
 }
 
@@ -39,11 +75,11 @@ static void close_all(int fd[MONITOR_FILES])
 		fd_cleanup(&fd[i]);
 }
 
-int snapdir_write(struct monitor *m, int dir, const char *base, struct monitor_saved *out,
-		  struct err *e)
+int snapdir_write(struct monitor *m, int dir, const struct snapdir_base *base,
+		  struct monitor_saved *out, struct err *e)
 {
 	int fd[MONITOR_FILES] = { -1, -1, -1 }, rc = 0;
-	bool diff = base && link_base(base, dir);
+	bool diff = base && base->dir.path[0] && link_base(base, dir);
 	struct monitor_saved saved;
 
 	for (unsigned i = 0; !rc && i < MONITOR_FILES; i++) {
@@ -75,8 +111,19 @@ int snapdir_publish(int parent, const char *tmp, const char *name)
 	return fsync(parent) ? -errno : 0;
 }
 
-int snapdir_save(struct monitor *m, int parent, const char *name, const char *base,
-		 struct monitor_saved *out, struct err *e)
+static int write_image(int dir, const char *image, struct err *e)
+{
+	auto_fd fd = !image ? -1 :
+		openat(dir, "image", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	size_t n = image ? strlen(image) : 0;
+
+	if (image && (fd < 0 || write(fd, image, n) != (ssize_t)n || fsync(fd)))
+		return err_set(e, -errno, "note the snapshot's image");
+	return 0;
+}
+
+int snapdir_save(struct monitor *m, int parent, const char *name, const struct snapdir_base *base,
+		 const char *image, struct monitor_saved *out, struct err *e)
 {
 	char tmp[320];
 	auto_fd dir = -1;
@@ -89,7 +136,9 @@ int snapdir_save(struct monitor *m, int parent, const char *name, const char *ba
 		return err_set(e, -errno, "make the snapshot's folder");
 	dir = openat(parent, tmp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	rc = dir < 0 ? err_set(e, -errno, "open the snapshot's folder") :
-		       snapdir_write(m, dir, base, out, e);
+		       write_image(dir, image, e);
+	if (!rc)
+		rc = snapdir_write(m, dir, base, out, e);
 	if (!rc) {
 		rc = snapdir_publish(parent, tmp, name);
 		if (rc)
@@ -97,6 +146,23 @@ int snapdir_save(struct monitor *m, int parent, const char *name, const char *ba
 	}
 	if (rc)
 		snapdir_remove(parent, tmp);
+	return rc;
+}
+
+int snapdir_link(int from, int to, const char *name)
+{
+	auto_fd dir = -1;
+	int rc = mkdirat(to, name, 0700) ? -errno : 0;
+
+	if (rc)
+		return rc;
+	dir = openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	rc = dir < 0 ? -errno : 0;
+	for (size_t i = 0; !rc && i < ARRAY_LEN(all); i++)
+		if (linkat(from, all[i], dir, all[i], 0) && errno != ENOENT)
+			rc = -errno;
+	if (rc)
+		snapdir_remove(to, name);
 	return rc;
 }
 

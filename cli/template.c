@@ -12,20 +12,18 @@
 #include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/utsname.h>
 #include <time.h>
 #include "cli/machine.h"
 #include "cli/snapdir.h"
 #include "cli/template.h"
 #include "cli/term.h"
 
-#define KEY_MAX		2048u
-#define FORMAT		1u		/* of the folder; the state file has its own version */
+#define FORMAT		2u		/* of the folder; the state file has its own version */
 #define WARM_MS		120000
 #define KEEP		8u		/* templates; the least recently used beyond that go */
 
-struct key { char text[KEY_MAX]; char name[17]; };
-
-static int add_file(struct key *k, const char *what, const char *path, struct err *e)
+static int add_file(struct template_key *k, const char *what, const char *path, struct err *e)
 {
 	size_t n = strlen(k->text);
 	struct stat st;
@@ -40,13 +38,32 @@ static int add_file(struct key *k, const char *what, const char *path, struct er
 	return 0;
 }
 
-static int make_key(struct key *k, const struct monitor_conf *c, struct err *e)
+/* Processor and KVM, as far as their names tell: folders are shared between hosts, too. */
+static void add_host(struct template_key *k)
+{
+	size_t n = strlen(k->text);
+	FILE *f = fopen("/proc/cpuinfo", "re");
+	char line[256], model[200] = "?";
+	struct utsname u;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "model name : %199[^\n]", model) == 1)
+			break;
+	if (f)
+		fclose(f);
+	if (!uname(&u))
+		snprintf(k->text + n, sizeof(k->text) - n, "host %s %s %s\n", u.machine, u.release,
+			 model);
+}
+
+int template_key(struct template_key *k, const struct monitor_conf *c, struct err *e)
 {
 	uint64_t hash = 0xcbf29ce484222325u;	/* FNV-1a */
 	int rc;
 
 	snprintf(k->text, sizeof(k->text), "format %u\nmemory %llu\ncpus %u\n", FORMAT,
 		 (unsigned long long)c->memory, c->cpus);
+	add_host(k);
 	rc = add_file(k, "monitor", c->vmm, e);
 	if (!rc)
 		rc = add_file(k, "kernel", c->kernel, e);
@@ -65,8 +82,7 @@ static int make_key(struct key *k, const struct monitor_conf *c, struct err *e)
 	return 0;
 }
 
-/* The folder of all templates, ours alone. */
-static int open_root(struct place *p, struct err *e)
+int template_root(struct place *p, struct err *e)
 {
 	static const char sub[] = "/templates";
 	size_t n;
@@ -90,9 +106,9 @@ static int open_root(struct place *p, struct err *e)
 }
 
 /* True if the template is there and was made from @k. Marks it as used. */
-static bool present(int root, const struct key *k)
+static bool present(int root, const struct template_key *k)
 {
-	char have[KEY_MAX];
+	char have[TEMPLATE_KEY_MAX];
 	auto_fd dir = openat(root, k->name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	auto_fd fd = dir < 0 ? -1 : openat(dir, "key", O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : read(fd, have, sizeof(have));
@@ -116,7 +132,7 @@ void template_drop(const struct place *dir)
 		snapdir_remove(root, slash + 1);
 }
 
-static bool is_template(const char *name)
+bool template_is(const char *name)
 {
 	return strlen(name) == 16 && strspn(name, "0123456789abcdef") == 16;
 }
@@ -139,7 +155,7 @@ static void prune(int root, const char *mine)
 		for (const struct dirent *de; (de = readdir(d));) {
 			struct stat st;
 
-			if (!is_template(de->d_name) || fstatat(root, de->d_name, &st, 0))
+			if (!template_is(de->d_name) || fstatat(root, de->d_name, &st, 0))
 				continue;
 			n++;
 			if (strcmp(de->d_name, mine) && (!oldest[0] || st.st_mtime < when)) {
@@ -171,7 +187,7 @@ static int warm_up(struct machine *m, struct err *e)
 	return rc ? err_say(e, rc, "the first command in the guest: %.200s", ce.msg) : 0;
 }
 
-static int save(struct machine *m, int dir, const struct key *k, struct err *e)
+static int save(struct machine *m, int dir, const struct template_key *k, struct err *e)
 {
 	auto_fd key = openat(dir, "key", O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	size_t n = strlen(k->text);
@@ -182,8 +198,8 @@ static int save(struct machine *m, int dir, const struct key *k, struct err *e)
 }
 
 /* In a folder of its own, which becomes the template by its last step. */
-static int make_in(int root, const char *tmp, const struct monitor_conf *c, const struct key *k,
-		   int sigfd, struct err *e)
+static int make_in(int root, const char *tmp, const struct monitor_conf *c,
+		   const struct template_key *k, int sigfd, struct err *e)
 {
 	auto_fd dir = openat(root, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct monitor_conf boot = *c;
@@ -233,7 +249,7 @@ static int take_lock(int fd, int sigfd, struct err *e)
 	return 0;
 }
 
-static int make(int root, const struct monitor_conf *c, const struct key *k, int sigfd,
+static int make(int root, const struct monitor_conf *c, const struct template_key *k, int sigfd,
 		struct err *e)
 {
 	char lock_name[40], tmp[40];
@@ -261,9 +277,9 @@ static int make(int root, const struct monitor_conf *c, const struct key *k, int
 
 int template_get(const struct monitor_conf *c, int sigfd, struct place *dir, struct err *e)
 {
-	struct key k;
-	int rc = make_key(&k, c, e);
-	auto_fd root = rc ? -1 : open_root(dir, e);
+	struct template_key k;
+	int rc = template_key(&k, c, e);
+	auto_fd root = rc ? -1 : template_root(dir, e);
 	size_t n;
 
 	if (root < 0)

@@ -30,6 +30,11 @@ const struct verb *const cli_verbs[] = {
 	&verb_diff,
 	&verb_apply,
 	&verb_discard,
+	&verb_snapshot,
+	&verb_rollback,
+	&verb_fork,
+	&verb_template,
+	&verb_gc,
 	&verb_doctor,
 	&verb_completion,
 	&verb_version,
@@ -39,11 +44,7 @@ const size_t cli_n_verbs = ARRAY_LEN(cli_verbs);
 
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
-	"snapshot",
-	"rollback",
-	"fork",
 	"status",
-	"gc",
 };
 
 void cli_say(const char *fmt, ...)

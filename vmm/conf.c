@@ -89,6 +89,21 @@ static int parse_restore(struct parse *p, const char *s, struct err *e)
 	return 0;
 }
 
+static int parse_inspect(struct parse *p, const char *s, struct err *e)
+{
+	(void)e;
+	p->c->inspect = s;
+	return 0;
+}
+
+static int parse_verify(struct parse *p, const char *s, struct err *e)
+{
+	(void)s;
+	(void)e;
+	p->c->verify = true;
+	return 0;
+}
+
 static int parse_append(struct parse *p, const char *s, struct err *e)
 {
 	(void)e;
@@ -203,6 +218,8 @@ static const struct option {
 } options[] = {
 	{ "kernel", "FILE", "bzImage or ELF vmlinux", parse_kernel },
 	{ "restore", "DIR", "go on from a snapshot instead of a kernel", parse_restore },
+	{ "inspect", "DIR", "describe a snapshot on stdout and end", parse_inspect },
+	{ "verify", NULL, "with --inspect: read all of it, and compare checksums", parse_verify },
 	{ "initrd", "FILE", "initial RAM file system", parse_initrd },
 	{ "append", "TEXT", "added to the kernel's command line", parse_append },
 	{ "memory", "SIZE", "guest memory, such as 512M (default 128M)", parse_memory },
@@ -321,6 +338,8 @@ int conf_parse(struct conf *c, int argc, char **argv, struct err *e)
 		}
 		i += n;
 	}
+	if (c->inspect)
+		return 0;
 	if (!c->kernel && !c->restore && !c->try_jail)
 		return err_say(e, -EINVAL, "--kernel FILE or --restore DIR is missing; see --help");
 	if (c->restore && (c->kernel || c->initrd || *c->cmdline))

@@ -41,6 +41,8 @@ struct conf_disk {
 struct conf {
 	const char *kernel, *initrd;	/* initrd may be NULL; kernel is, with restore */
 	const char *restore;		/* snapshot folder to go on from, or NULL */
+	const char *inspect;		/* snapshot folder to describe instead; or NULL */
+	bool verify;			/* with inspect: read all of it */
 	const char *cmdline;		/* added at the end of the built-in command line */
 	uint64_t mem;			/* bytes, a multiple of 2 MiB */
 	unsigned cpus;

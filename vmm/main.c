@@ -20,6 +20,7 @@
 #include <time.h>
 #include "firmware/cpuid.h"
 #include "firmware/firmware.h"
+#include "vmm/inspect.h"
 #include "vmm/machine.h"
 #include "vmm/state_x86.h"
 #include "vmm/vm.h"
@@ -354,6 +355,17 @@ static int try_jail(struct conf *c, struct err *e)
 	return 0;
 }
 
+static int inspect(const struct conf *c)
+{
+	struct err e = { 0 };
+
+	if (snapshot_inspect(c->inspect, c->verify, stdout, &e)) {
+		log_say(LOG_LEVEL_ERROR, "snapshot %s: %s", c->inspect, e.msg);
+		return 1;
+	}
+	return fflush(stdout) ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct err e = { 0 };
@@ -367,6 +379,8 @@ int main(int argc, char **argv)
 		log_say(LOG_LEVEL_ERROR, "%s", e.msg);
 		return 2;
 	}
+	if (conf.inspect)
+		return inspect(&conf);
 	if (conf.console)
 		log_console_tee(STDERR_FILENO);
 	rc = conf.try_jail ? try_jail(&conf, &e) : start(&conf, &e);

@@ -354,6 +354,19 @@ int snapshot_shape(const struct snapshot *s, struct conf *c, struct err *e)
 	return 0;
 }
 
+int snapshot_slots(const struct snapshot *s, struct conf *c, struct err *e)
+{
+	static struct shape shape;
+	int rc = get_shape(s, &shape, e);
+
+	*c = (struct conf){ .mem = shape.mem, .cpus = shape.cpus };
+	for (unsigned i = 0; !rc && i < shape.nslots; i++) {
+		shape.slot[i][NAME_LEN - 1] = '\0';
+		c->slot[i].dev = shape.slot[i];
+	}
+	return rc;
+}
+
 int snapshot_load(struct vm *vm, const struct snapshot *s, struct err *e)
 {
 	int rc = state_check_host(&vm->vcpu[0], &vm->cpuid, &s->state, e);

@@ -66,6 +66,11 @@ int snapshot_open(struct snapshot *s, const char *dir, struct err *e) must_check
 void snapshot_close(struct snapshot *s);
 /* Take the shape (memory, CPUs) from the snapshot; -EINVAL where @c asks for another slot list. */
 int snapshot_shape(const struct snapshot *s, struct conf *c, struct err *e) must_check;
+/*
+ * The same the other way: memory, CPUs and device names of the snapshot into an empty
+ * *@c; names live as long as this process.
+ */
+int snapshot_slots(const struct snapshot *s, struct conf *c, struct err *e) must_check;
 int snapshot_memory(const struct snapshot *s, struct snapshot_memory *m, struct err *e) must_check;
 /* Ranges of an opened snapshot of differences; otherwise NULL and 0. */
 const struct snapshot_range *snapshot_ranges(const struct snapshot *s, size_t *n) must_check;

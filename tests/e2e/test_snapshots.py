@@ -1,0 +1,491 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Templates, snapshots, forks and rollbacks on real machines.
+
+All machines come from one template, kept in the build folder between runs. Some are started
+as `sandbox` does it, others as a bare sandbox-vmm with a control socket, where a test has to see
+what the agent would have set right. Each function test_* is a test; an argument is a part of the
+names to run. CLONES is the number of clones that must not be alike (20).
+"""
+import glob
+import os
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
+SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
+VMM = os.path.join(OUT, "sandbox-vmm")
+GUESTCTL = os.path.join(OUT, "guestctl")
+DIRTY = os.path.join(OUT, "tests/vm/dirty_pages")
+BOOT_S = 600
+RUN_S = 240
+CLONES = int(os.environ.get("CLONES", "20"))
+
+ENV = dict(os.environ)
+TOP = ""            # a folder of this test's own
+TEMPLATE = ""       # the folder of the template
+
+
+class Failure(AssertionError):
+    """What a test found."""
+
+
+def equal(got, want, what):
+    if got != want:
+        raise Failure(f"{what}: got {got!r}, not {want!r}")
+
+
+def check(ok, what):
+    if not ok:
+        raise Failure(what)
+
+
+def sandbox(*args, limit=RUN_S):
+    return subprocess.run([SANDBOX, *args], env=ENV, capture_output=True, timeout=limit,
+                          stdin=subprocess.DEVNULL, check=False)
+
+
+def good(*args, limit=RUN_S):
+    r = sandbox(*args, limit=limit)
+    equal((r.returncode, r.stderr), (0, b""), f"sandbox {' '.join(args)}")
+    return r.stdout.decode()
+
+
+def fails(status, sentence, *args):
+    r = sandbox(*args)
+    equal(r.returncode, status, f"status of {args}, which said {r.stderr!r}")
+    check(sentence in r.stderr.decode(), f"{args} said {r.stderr!r}, not {sentence!r}")
+
+
+def wait(until, what, seconds=60):
+    end = time.monotonic() + seconds
+    while not until():
+        check(time.monotonic() < end, f"not within {seconds} s: {what}")
+        time.sleep(0.05)
+
+
+class Vm:
+    """A monitor of our own, going on from a snapshot; no agent has been told anything."""
+
+    def __init__(self, folder):
+        self.dir = tempfile.mkdtemp(prefix="v", dir=TOP)
+        self.socket = os.path.join(self.dir, "v")
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        status_r, status_w = os.pipe()
+        parent = os.pidfd_open(os.getpid())
+        self.log = open(os.path.join(self.dir, "log"), "w+b")
+        self.child = subprocess.Popen(
+            [VMM, "--restore", folder, "--vsock", self.socket, "--status-fd", str(status_w),
+             "--control-fd", str(theirs.fileno()), "--parent-fd", str(parent), "--jail", "none"],
+            pass_fds=[status_w, theirs.fileno(), parent], stdin=subprocess.DEVNULL,
+            stdout=self.log, stderr=self.log)
+        for fd in (status_w, parent):
+            os.close(fd)
+        theirs.close()
+        self.status = os.fdopen(status_r)
+        line = self.status.readline()
+        while line.startswith("jail"):
+            line = self.status.readline()
+        self.running = line.startswith("run ")
+        self.line = line.strip()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.child.kill()
+        self.child.wait()
+        self.status.close()
+        self.control.close()
+        self.log.close()
+        shutil.rmtree(self.dir)
+
+    def run(self, script, stdin=None):
+        r = subprocess.run([GUESTCTL, self.socket, "exec", "--", "sh", "-c", script],
+                           input=stdin if stdin is not None else b"", capture_output=True,
+                           timeout=RUN_S, check=False)
+        equal((r.returncode, r.stderr), (0, b""), f"{script!r} in the guest")
+        return r.stdout.decode()
+
+    def save(self, folder, diff=False):
+        """Answer of the monitor as a dict. A difference gets its base from the template."""
+        os.mkdir(folder)
+        fds = [os.open(os.path.join(folder, n), os.O_RDWR | os.O_CREAT, 0o600)
+               for n in ("state", "memory", "sums")]
+        socket.send_fds(self.control, [b"snapshot diff" if diff else b"snapshot"], fds)
+        for fd in fds:
+            os.close(fd)
+        words = self.control.recv(500).decode().split()
+        equal(words[0], "ok", f"the answer {words}")
+        answer = dict(w.split("=") for w in words[1:])
+        if answer["kind"] == "diff":
+            os.link(os.path.join(TEMPLATE, "memory"), os.path.join(folder, "base"))
+            os.link(os.path.join(TEMPLATE, "sums"), os.path.join(folder, "base-sums"))
+        return answer
+
+    def private_kib(self):
+        with open(f"/proc/{self.child.pid}/smaps_rollup", encoding="ascii") as f:
+            return int(re.search(r"Private_Dirty: +(\d+)", f.read()).group(1))
+
+
+def verify(folder):
+    return good("snapshot", "inspect", "--verify", folder)
+
+
+# ---- templates -----------------------------------------------------------------------------
+
+def test_a_template_is_made_listed_and_verified():
+    global TEMPLATE
+    name = good("template", "build", limit=BOOT_S).strip()
+    TEMPLATE = os.path.join(ENV["XDG_CACHE_HOME"], "sandbox", "templates", name)
+    check(re.search(f"^{name} .* ready$", good("template", "ls"), re.M), "it is not listed")
+    text = verify(TEMPLATE)
+    check("kind       full" in text and "verified " in text, text)
+    check("vsock rng console balloon" in text, "the devices")
+    fails(2, "there is no template 'feed'", "template", "rm", "feed")
+    fails(2, "none of ls, build, rm", "template", "lst")
+
+
+def test_gc_removes_debris_and_leaves_what_is_of_use():
+    root = os.path.dirname(TEMPLATE)
+    for name in ("tmp-0123456789abcdef", "gone-0123456789abcdef-7"):
+        os.mkdir(os.path.join(root, name))
+        with open(os.path.join(root, name, "memory"), "w", encoding="ascii") as f:
+            f.write("half")
+    shutil.copytree(TEMPLATE, os.path.join(root, "0123456789abcdef"), ignore=lambda *_: ["memory"])
+    with open(os.path.join(root, "0123456789abcdef", "key"), "a", encoding="ascii") as f:
+        f.write("\n")
+    with open(os.path.join(root, "0123456789abcdef", "key"), encoding="ascii") as f:
+        text = f.read()
+    with open(os.path.join(root, "0123456789abcdef", "key"), "w", encoding="ascii") as f:
+        f.write(re.sub("monitor .*", "monitor of old", text))
+    check("stale" in good("template", "ls"), "one made with another monitor is not stale")
+    check(re.fullmatch(r"[1-9]\d* removed of templates\n", good("gc")), "the report of gc")
+    check(not os.path.exists(os.path.join(root, "0123456789abcdef")), "a stale one stays")
+    check(os.path.isdir(TEMPLATE), "gc removed what is in use")
+    equal([n for n in os.listdir(root) if n[:4] in ("tmp-", "gone")], [], "debris")
+
+
+# ---- what a clone must not share -------------------------------------------------------------
+
+def test_the_kernel_of_a_clone_reseeds_before_anybody_tells_it_to():
+    """security.md 17: by the generation id alone; the agent's RESUME is left out."""
+    seen = []
+    for _ in range(2):
+        with Vm(TEMPLATE) as vm:
+            text = vm.run("cat /proc/sys/kernel/random/uuid; dmesg | grep -c 'crng reseeded "
+                          "due to virtual machine fork'")
+            seen += text.split()
+    equal(seen[1::2], ["1", "1"], "lines of the kernel")
+    check(seen[0] != seen[2], f"two clones drew {seen[0]}")
+
+
+def clone_words():
+    """What one clone says of itself; its clock as the difference to ours."""
+    begin = time.time()
+    r = sandbox("run", "--", "sh", "-c",
+                "cat /proc/sys/kernel/random/uuid /etc/machine-id; mktemp -u /tmp/XXXXXXXXXX; "
+                "head -c 16 /dev/urandom | od -An -tx8; date +%s")
+    end = time.time()
+    words = r.stdout.decode().split()
+    equal((r.returncode, r.stderr, len(words)), (0, b"", 6), f"a clone, which said {words}")
+    late = max(begin - 1 - int(words[5]), int(words[5]) - end, 0)
+    return words[:5], late
+
+
+def test_clones_share_no_randomness_identity_name_or_time():
+    """security.md 17. Two at a time: this host may have no more processors."""
+    found, faults, todo = [], [], list(range(CLONES))
+
+    def work():
+        while todo and not faults:
+            todo.pop()
+            try:
+                found.append(clone_words())
+            except (Failure, OSError, ValueError, subprocess.TimeoutExpired) as e:
+                faults.append(e)
+
+    workers = [threading.Thread(target=work) for _ in range(2)]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    if faults:
+        raise faults[0]
+    words = [w for one, _ in found for w in one]
+    equal(len(found), CLONES, "clones")
+    equal(len(set(words)), len(words), "different words")
+    equal([late for _, late in found if late > 1], [], "clocks that are wrong")
+
+
+def test_twenty_restores_at_once():
+    vms = []
+    try:
+        for _ in range(20):
+            vms.append(Vm(TEMPLATE))
+        equal([vm.line for vm in vms if not vm.running], [], "those that do not run")
+        time.sleep(0.5)
+        equal([vm.child.poll() for vm in vms if vm.child.poll() is not None], [], "ends")
+    finally:
+        for vm in vms:
+            vm.__exit__()
+
+
+# ---- named sandboxes -------------------------------------------------------------------------
+
+# A timer and a pipeline, without a process for each tick, which would cost a second where guest
+# kernels are emulated. A fifo that is open, and a terminal.
+WORK = """
+mkfifo /tmp/never /tmp/fifo
+(exec 4<>/tmp/never; i=0; while :; do read -t 1 x <&4; i=$((i+1)); echo $i; done |
+ while read x; do echo $x >/tmp/count; done) </dev/null >/dev/null 2>&1 &
+(exec 3<>/dev/ptmx; cat /tmp/fifo >/tmp/out; cat <&3) </dev/null >/dev/null 2>&1 &
+echo first >/tmp/file
+while ! [ -s /tmp/count ]; do sleep 0.2; done
+"""
+
+
+def test_snapshot_rollback_and_fork_of_a_working_sandbox():
+    good("create", "dev")
+    good("start", "dev")
+    good("exec", "dev", "--", "sh", "-c", WORK)
+    check(re.match(r"dev/one  diff, paused for ", good("snapshot", "create", "dev", "one")),
+          "the report of a snapshot")
+    check(" diff " in good("snapshot", "ls", "dev"), "snapshot ls")
+    check("verified" in verify("dev/one"), "snapshot inspect")
+    fails(2, "there is a snapshot 'one' already", "snapshot", "create", "dev", "one")
+    fails(2, "is no name for a snapshot", "snapshot", "create", "dev", "../x")
+    fails(125, "no snapshot 'two'", "run", "--from", "dev/two", "--", "true")
+    fails(125, "the saved machine has 128 MiB", "run", "--from", "dev/one", "-m", "256M", "--",
+          "true")
+
+    good("exec", "dev", "--", "sh", "-c", "echo second >/tmp/file; kill $(pidof cat)")
+    good("rollback", "dev", "one")
+    script = "cat /tmp/file; echo through >/tmp/fifo; a=$(cat /tmp/count); sleep 3; " \
+             "b=$(cat /tmp/count); [ $b -gt $a ] && echo goes on; cat /tmp/out; hostname"
+    equal(good("exec", "dev", "--", "sh", "-c", script), "first\ngoes on\nthrough\ndev\n",
+          "after the rollback: memory, a pipeline with timers, an open fifo")
+    equal(good("run", "--from", "dev/one", "--", "cat", "/tmp/file"), "first\n", "run --from")
+
+    equal(good("fork", "dev", "--count", "3", "--prefix", "kid"), "kid-1\nkid-2\nkid-3\n", "fork")
+    said = [good("exec", n, "--", "sh", "-c", "hostname; cat /tmp/file /etc/machine-id "
+                 "/proc/sys/kernel/random/uuid; pidof cat >/dev/null || echo cat is gone").split()
+            for n in ("kid-1", "kid-2", "kid-3", "dev")]
+    equal([s[:2] for s in said], [["kid-1", "first"], ["kid-2", "first"], ["kid-3", "first"],
+                                  ["dev", "first"]], "names and memory")
+    ids = [w for s in said for w in s[2:4]]
+    equal(len(set(ids)), 8, "ids that differ")
+    equal(good("fork", "kid-2", "--prefix", "again"), "again-1\n", "a fork of a fork")
+    equal(good("exec", "again-1", "--", "cat", "/tmp/file"), "first\n", "a fork of a fork")
+    folder = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes")
+    equal(os.listdir(os.path.join(folder, "dev", "snapshots")), ["one"], "what a fork leaves")
+    equal(os.stat(os.path.join(folder, "kid-1/snapshots/fork/base")).st_ino,
+          os.stat(os.path.join(TEMPLATE, "memory")).st_ino, "they map the template's memory")
+    good("snapshot", "rm", "dev", "one")
+    fails(2, "has no snapshot 'one'", "snapshot", "rm", "dev", "one")
+    good("rm", "-f", "kid-1", "kid-2", "kid-3", "again-1", "dev")
+
+
+def test_a_killed_saver_leaves_a_whole_snapshot_or_none():
+    folder = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/saver")
+    good("create", "saver")
+    whole = 0
+    for i, delay in enumerate((0, 0.002, 0.005, 0.01, 0.02, 0.05)):
+        good("start", "saver")
+        with open(os.path.join(folder, "state"), encoding="utf-8") as f:
+            keeper = int(re.search(r'"keeper": *(\d+)', f.read()).group(1))
+        p = subprocess.Popen([SANDBOX, "snapshot", "create", "saver", f"s{i}"], env=ENV,
+                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                             stderr=subprocess.DEVNULL)
+        wait(lambda: p.poll() is not None or
+             glob.glob(os.path.join(folder, "snapshots", "*")), "the saver begins")
+        time.sleep(delay)
+        os.kill(keeper, signal.SIGKILL)
+        p.wait(30)
+        wait(lambda: not os.path.exists(f"/proc/{keeper}"), "the keeper's end")
+        for name in os.listdir(os.path.join(folder, "snapshots")):
+            if not name.startswith(("tmp-", "gone-")):
+                verify(f"saver/{name}")
+                whole += 1
+        for name in re.findall(r"^(s\d)", good("snapshot", "ls", "saver"), re.M):
+            good("snapshot", "rm", "saver", name)
+    good("start", "saver")
+    good("snapshot", "create", "saver", "last")
+    equal(os.listdir(os.path.join(folder, "snapshots")), ["last"], "debris is swept")
+    good("rm", "-f", "saver")
+
+
+# ---- the content of a snapshot -----------------------------------------------------------------
+
+def start_writer(vm):
+    with open(DIRTY, "rb") as f:
+        vm.run("cat >/tmp/dp; chmod 755 /tmp/dp; cd /tmp; "
+               "setsid ./dp 1200 /tmp/out >/tmp/said </dev/null 2>&1 & "
+               "while ! grep -q writing /tmp/said 2>/dev/null; do sleep 0.2; done", f.read())
+
+
+def stop_writer(vm):
+    return vm.run("kill -TERM $(pidof dp); while ! [ -s /tmp/out ]; do sleep 0.2; done; "
+                  "cat /tmp/out")
+
+
+def test_memory_that_is_written_during_the_save_is_of_one_moment():
+    """Two saves, one of a difference, and one of a machine that came from a difference; then
+    freed memory goes back to the host."""
+    at = {n: os.path.join(TOP, n) for n in ("full", "diff", "again")}
+    with Vm(TEMPLATE) as vm:
+        start_writer(vm)
+        full = vm.save(at["full"])
+        diff = vm.save(at["diff"], diff=True)
+        check(full["kind"] == "full" and int(full["rounds"]) > 1, f"the answer {full}")
+        equal(diff["kind"], "diff", f"kind of {diff}")
+        high = vm.private_kib()
+        check(stop_writer(vm).startswith("ok "), "the one that was saved")
+        wait(lambda: vm.private_kib() < high - 3000,
+             f"of {high} KiB, 4800 of them freed, 3000 go back", 90)
+    with Vm(at["full"]) as vm:
+        check(stop_writer(vm).startswith("ok "), "a full snapshot")
+    with Vm(at["diff"]) as vm:
+        equal(vm.save(at["again"], diff=True)["kind"], "diff", "a difference of a difference")
+        check(stop_writer(vm).startswith("ok "), "a snapshot of differences")
+    with Vm(at["again"]) as vm:
+        check(stop_writer(vm).startswith("ok "), "a difference of a difference")
+    for folder in at.values():
+        verify(folder)
+        shutil.rmtree(folder)
+
+
+def test_save_restore_save_ten_times_in_a_row_is_stable():
+    folder, sizes = TEMPLATE, []
+    for i in range(10):
+        with Vm(folder) as vm:
+            check(vm.running, f"generation {i}: {vm.line}")
+            last, folder = folder, os.path.join(TOP, f"gen{i}")
+            vm.save(folder, diff=True)
+        if i:
+            shutil.rmtree(last)
+        sizes.append(os.stat(os.path.join(folder, "state")).st_size)
+        stored = os.stat(os.path.join(folder, "memory")).st_blocks * 512
+    check(max(sizes) < 2 * min(sizes), f"states of {sizes} bytes")
+    check(stored < 16 << 20, f"the last one holds {stored} bytes")
+    verify(folder)
+    with Vm(folder) as vm:
+        equal(vm.run("echo alive"), "alive\n", "the tenth")
+    shutil.rmtree(folder)
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def seal(state):
+    return state[:12] + struct.pack("<I", crc32c(state[16:])) + state[16:]
+
+
+def section(state, tag):
+    at = 24
+    while at < len(state):
+        length = struct.unpack_from("<Q", state, at + 8)[0]
+        if state[at:at + 4] == tag:
+            return at + 16, length
+        at += 16 + (length + 7 & ~7)
+    raise Failure(f"no section {tag}")
+
+
+def test_what_is_damaged_foreign_or_of_another_version_is_refused():
+    """security.md 9."""
+    with open(os.path.join(TEMPLATE, "state"), "rb") as f:
+        state = f.read()
+    host, shape = section(state, b"HOST")[0], section(state, b"SHAP")[0]
+
+    def flip(at, bits=1):
+        return state[:at] + bytes([state[at] ^ bits]) + state[at + 1:]
+
+    cases = {
+        "is truncated": state[:-8],
+        "this is not a saved state": b"no" + state[2:],
+        "its checksum does not match": flip(len(state) // 2),
+        "format version 9": state[:8] + b"\x09" + state[9:],
+        "from another processor": seal(flip(host)),
+        "describes no machine that can be": seal(flip(shape + 7, 0x80)),
+    }
+    for i, (sentence, bad) in enumerate(cases.items()):
+        folder = os.path.join(TOP, f"bad{i}")
+        os.mkdir(folder)
+        os.link(os.path.join(TEMPLATE, "memory"), os.path.join(folder, "memory"))
+        with open(os.path.join(folder, "state"), "wb") as f:
+            f.write(bad)
+        with Vm(folder) as vm:
+            check(not vm.running and sentence in vm.line, f"{sentence}: it said {vm.line!r}")
+        shutil.rmtree(folder)
+
+
+def test_a_wrong_page_is_found_and_a_wrong_size_refused():
+    folder = os.path.join(TOP, "page")
+    with Vm(TEMPLATE) as vm:
+        vm.save(folder)
+    verify(folder)
+    with open(os.path.join(folder, "memory"), "r+b") as f:
+        f.seek(0x1000000)
+        byte = f.read(1)
+        f.seek(0x1000000)
+        f.write(bytes([byte[0] ^ 4]))
+    fails(1, "page 4096 of its memory file is damaged", "snapshot", "inspect", "--verify", folder)
+    os.truncate(os.path.join(folder, "memory"), 1 << 20)
+    fails(1, "its memory file has 1048576 bytes, not 134217728", "snapshot", "inspect", folder)
+    with Vm(folder) as vm:
+        check("its memory file has" in vm.line, f"it said {vm.line!r}")
+    shutil.rmtree(folder)
+
+
+def main():
+    global TOP
+    words, failed = sys.argv[1:], 0
+    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+        print("skip snapshots: /dev/kvm cannot be opened")
+        return 0
+    with tempfile.TemporaryDirectory(prefix="snap-", dir="/tmp") as top:
+        TOP = os.path.realpath(top)
+        ENV.update(XDG_CACHE_HOME=os.path.join(OUT, f"test-cache-{os.geteuid()}"),
+                   XDG_STATE_HOME=os.path.join(TOP, "state"),
+                   XDG_RUNTIME_DIR=os.path.join(TOP, "run"),
+                   XDG_CONFIG_HOME=os.path.join(TOP, "config"))
+        os.makedirs(ENV["XDG_CACHE_HOME"], exist_ok=True)
+        os.mkdir(ENV["XDG_RUNTIME_DIR"], 0o700)
+        for name, test in list(globals().items()):      # in the order of this file
+            title = name[5:].replace("_", " ")
+            first = name.startswith("test_a_template")
+            if not name.startswith("test_") or (words and not first and
+                                                not any(w in title for w in words)):
+                continue
+            begin = time.monotonic()
+            try:
+                test()
+                print(f"ok snapshots: {title}, {time.monotonic() - begin:.1f} s", flush=True)
+            except (Failure, OSError, ValueError, subprocess.TimeoutExpired) as e:
+                failed += 1
+                print(f"not ok snapshots: {title}: {e}", flush=True)
+        names = sandbox("ls", "-a", "-q").stdout.decode().split()
+        if names:
+            sandbox("rm", "-f", *names)
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
