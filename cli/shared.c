@@ -35,6 +35,9 @@ int shared_start(struct shared *s, const struct shares *list, int cow_dir,
 		return rc;
 	for (size_t i = 0; !rc && i < list->n; i++)
 		rc = tell(s, &list->v[i], e);
+	/* Nothing is attached to a machine without a name. Kernels that cannot do it go without. */
+	if (!rc && !cow_dir)
+		(void)!fsd_ask(&s->fsd, "lock", -1, &(struct err){ 0 });
 	if (!rc)
 		return 0;
 	close(vm_fd[0]);
