@@ -18,7 +18,9 @@ import time
 import traceback
 
 ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
-FSD = os.path.join(ROOT, os.environ.get("O", "build"), "sandbox-fsd")
+# FSD: another server, as one with sanitizers (FSD_ARGS="--jail none").
+FSD = os.environ.get("FSD") or os.path.join(ROOT, os.environ.get("O", "build"), "sandbox-fsd")
+FSD_ARGS = os.environ.get("FSD_ARGS", "").split()
 LONG = os.environ.get("TEST_LONG", "0") not in ("", "0")
 
 
@@ -52,7 +54,7 @@ class Mount:
         self.host_rw, self.lower, self.upper, self.host_ro = (
             os.path.join(self.top, n) for n in ("rw", "lower", "upper", "ro"))
         self.rw, self.cow, self.ro = (os.path.join(self.mnt, str(i)) for i in range(3))
-        self.args = ["--cache", cache]
+        self.args = ["--cache", cache, *FSD_ARGS]
         self.nofile = nofile
         self.process = None
         if fill:

@@ -9,7 +9,7 @@ import socket
 import struct
 import subprocess
 import tempfile
-from harness import FSD
+from harness import FSD, FSD_ARGS
 
 SLOTS, DATA, HEAD = 64, 1 << 20, 4096
 SLOT = DATA + HEAD
@@ -44,7 +44,7 @@ class Window:
         prefix = ["prlimit", f"--nofile={self.nofile}"] if self.nofile else []
         self.process = subprocess.Popen(
             [*prefix, FSD, "--window-fd", str(fds[0]), "--socket-fd", str(fds[1]),
-             "--control-fd", str(fds[2])], pass_fds=fds, stderr=subprocess.PIPE)
+             "--control-fd", str(fds[2]), *FSD_ARGS], pass_fds=fds, stderr=subprocess.PIPE)
         os.close(fd)
         theirs.close()
         their_control.close()
