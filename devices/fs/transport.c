@@ -170,7 +170,7 @@ void transport_close(struct transport *t)
 
 /* A thread's memory: a request, and a reply. */
 struct dev_own {
-	_Alignas(4096) uint8_t in[FS_SLOT_BYTES];
+	_Alignas(8) uint8_t in[FS_SLOT_BYTES];
 	uint8_t out[FS_SLOT_BYTES];
 };
 
