@@ -152,6 +152,25 @@ Test(fs_server, names_are_one_component)
 	cr_assert_eq(cursor_name(&c, &name), 0);
 }
 
+Test(fs_server, opening_follows_no_link_and_climbs_nowhere)
+{
+	int dir = folder("a"), fd;
+
+	put("secret", "no");
+	cr_assert(!symlinkat("../secret", dir, "up"));
+	cr_assert(!symlinkat("f", dir, "beside"));
+	cr_assert(!symlinkat(".", dir, "here"));
+	cr_assert_eq(place_open_name(dir, "up", O_RDONLY, 0), -ELOOP);
+	cr_assert_eq(place_open_name(dir, "beside", O_RDONLY, 0), -ELOOP);
+	cr_assert_eq(place_open_name(dir, "here/f", O_RDONLY, 0), -ELOOP);
+	cr_assert_eq(place_open_name(dir, "../secret", O_RDONLY, 0), -EXDEV);
+	cr_assert_eq(place_open_name(dir, "/etc/passwd", O_RDONLY, 0), -EXDEV);
+	fd = place_open_name(dir, "f", O_RDONLY, 0);
+	cr_assert_geq(fd, 0);
+	close(fd);
+	close(dir);
+}
+
 /* ---- inodes ------------------------------------------------------------------------------- */
 
 Test(fs_server, references_are_counted)
