@@ -52,8 +52,8 @@ const struct opt *settings_row(const char *key, struct err *e)
 	if (best && d <= opt_distance_max(key))
 		err_say(e, -EINVAL, "there is no setting '%.60s'; did you mean '%s'?", key, best);
 	else
-		err_say(e, -EINVAL, "there is no setting '%.60s'; 'sandbox config --help' lists them",
-			key);
+		err_say(e, -EINVAL, "there is no setting '%.60s'; the flags in 'sandbox create "
+			"--help' are what there is", key);
 	return NULL;
 }
 

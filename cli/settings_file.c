@@ -60,6 +60,16 @@ static bool applies(const char *section, const char *cwd)
 	return !strncmp(cwd, dir, n) && (!cwd[n] || cwd[n] == '/' || n == 1);
 }
 
+/* As settings_set(), but a sentence about it can name the line. */
+static int set_line(struct settings *s, const struct setting *x)
+{
+	int rc = settings_set(s, "", x->key, x->value);
+
+	if (!rc && *x->value)
+		s->v[s->n - 1].line = x->line;
+	return rc;
+}
+
 int settings_defaults(struct settings *s, struct err *e)
 {
 	struct settings file = { 0 };
@@ -67,11 +77,12 @@ int settings_defaults(struct settings *s, struct err *e)
 	auto_mem char *cwd = getcwd(NULL, 0);
 	int rc = settings_load(&file, &p, e), bad = 0;
 
-	if (!rc)
-		bad = settings_merge(s, "", &file, "defaults");
+	for (size_t i = 0; !rc && !bad && i < file.n; i++)
+		if (!strcmp(file.v[i].section, "defaults"))
+			bad = set_line(s, &file.v[i]);
 	for (size_t i = 0; !rc && !bad && cwd && i < file.n; i++)
 		if (applies(file.v[i].section, cwd))
-			bad = settings_set(s, "", file.v[i].key, file.v[i].value);
+			bad = set_line(s, &file.v[i]);
 	settings_free(&file);
 	return rc ? rc : bad ? err_set(e, bad, "settings") : 0;
 }

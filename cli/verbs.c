@@ -24,6 +24,9 @@ const struct verb *const cli_verbs[] = {
 	&verb_logs,
 	&verb_stats,
 	&verb_inspect,
+	&verb_status,
+	&verb_update,
+	&verb_config,
 	&verb_image,
 	&verb_attach,
 	&verb_detach,
@@ -44,7 +47,10 @@ const size_t cli_n_verbs = ARRAY_LEN(cli_verbs);
 
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
-	"status",
+	"record",
+	"ssh",
+	"ssh-config",
+	"code",
 };
 
 void cli_say(const char *fmt, ...)

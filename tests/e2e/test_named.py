@@ -275,6 +275,34 @@ def test_13_run_with_a_name_keeps_it():
     ok("rm", "--force", "kept")
 
 
+def test_13a_settings_are_changed_checked_and_compared():
+    ok("create", "conf", "-m", "128M")
+    ok("start", "conf")
+    check("configured" not in ok("status", "conf"), "drift of a fresh one")
+    refused("did you mean 'memory'?", "config", "set", "conf", "memroy=1g", status=2)
+    refused("this host has", "config", "set", "conf", "memory=900g", status=2)
+    equal(ok("config", "show", "conf"), "memory = 128M\n", "what a refused change left")
+    ok("config", "set", "conf", "memory=96M", "env=A=1")
+    check("configured, not yet running: memory = 96M" in ok("status", "conf"), "drift")
+    equal(ok("exec", "conf", "--", "sh", "-c", "echo $A"), "1\n", "an environment holds at once")
+    refused("say --yes", "update", "conf", status=2)
+    ok("update", "--restart", "never", "conf")
+    equal(inspect("conf")["running_config"]["memory"], "128M", "what runs")
+    ok("update", "--restart", "always", "conf")
+    equal(inspect("conf")["running_config"]["memory"], "96M", "what runs")
+    ok("rm", "-f", "conf")
+    os.makedirs(os.path.join(ENV["XDG_CONFIG_HOME"], "sandbox"))
+    path = os.path.join(ENV["XDG_CONFIG_HOME"], "sandbox", "config")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("[defaults]\nmemory = 96M\n[sandbox x]\nfoo = 1\n")
+    equal(sb("config", "lint").stdout.decode().split(";")[0],
+          f"{path} line 4: there is no setting 'foo'", "lint")
+    ok("create", "dflt")
+    equal(ok("config", "show", "dflt"), "memory = 96M\n", "defaults")
+    ok("rm", "--yes", "dflt")
+    os.unlink(path)
+
+
 def test_14_of_parallel_creates_one_wins():
     ps = [start("create", "race") for _ in range(8)]
     equal(sorted(p.wait(timeout=RUN_S) for p in ps), [0] + [1] * 7, "statuses")
@@ -360,10 +388,10 @@ def main():
                 continue
             try:
                 test()
-                print("ok named:", name[8:].replace("_", " "), flush=True)
+                print("ok named:", name.split("_", 2)[2].replace("_", " "), flush=True)
             except (Failure, subprocess.TimeoutExpired, ValueError, OSError, KeyError) as e:
                 failed += 1
-                print(f"not ok named: {name[8:].replace('_', ' ')}: {e}", flush=True)
+                print(f"not ok named: {name.split('_', 2)[2].replace('_', ' ')}: {e}", flush=True)
     finally:
         for name in sb("ls", "-q").stdout.decode().split():
             sb("rm", "-f", name)
