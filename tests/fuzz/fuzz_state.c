@@ -7,6 +7,7 @@
 #include <string.h>
 #include "devices/registry.h"
 #include "vmm/virtio_state.h"
+#include "vmm/vmgenid.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n);
 
@@ -38,6 +39,20 @@ static void load_device(const struct blob *b, const struct virtio_ops *ops)
 	free(ram);
 }
 
+/* Whatever address is accepted can be written to. */
+static void load_genid(const struct blob *b)
+{
+	unsigned char *ram = calloc(1, 0x10000);
+	struct gmem mem = { .n = 1, .r = { { 0, 0x10000, ram } }, .fd = -1 };
+	struct vmgenid g = { 0 };
+	struct err e = { 0 };
+
+	if (!vmgenid_load(&g, &mem, b, &e) && g.at.v &&
+	    gmem_write(&mem, g.at, "0123456789abcdef", VMGENID_LEN))
+		abort();
+	free(ram);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
 {
 	struct blob b;
@@ -59,10 +74,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
 		memcpy(copy + 12, &crc, 4);
 	}
 	if (!blob_open(&b, copy, n - 1, &e)) {
-		const struct virtio_ops *ops = virtio_ops_find(in[0] & 2 ? "console" : "rng");
+		static const char *const names[] = { "rng", "console", "balloon", "console" };
+		const struct virtio_ops *ops = virtio_ops_find(names[in[0] >> 1 & 3]);
 
 		if (ops)
 			load_device(&b, ops);
+		load_genid(&b);
 	}
 	blob_free(&b);
 	return 0;
