@@ -5,7 +5,8 @@
  * asked for and has no more blocks than were written; the guest's discards give them back.
  *
  * It is formatted here, not in the guest, without checksums of metadata, which would be
- * computed in the guest's kernel at each access.
+ * computed in the guest's kernel at each access; a journal is for a disk that is mounted
+ * again.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -63,13 +64,13 @@ int rootfs_open(struct rootfs *r, struct err *e)
 
 /* ---- the disk ---- */
 
-static int format(int fd, uint64_t size, struct err *e)
+static int format(int fd, uint64_t size, bool journal, struct err *e)
 {
 	char path[64];
-	const char *argv[] = { "mkfs.ext4", "-q", "-F", "-m", "0", "-O",
-		"^metadata_csum,^resize_inode,^orphan_file", "-J", size < (256u << 20) ?
-		"size=4" : "size=16", "-E", "discard,root_owner=0:0", path,
-		NULL };
+	const char *argv[] = { "mkfs.ext4", "-q", "-F", "-m", "0", "-E", "discard,root_owner=0:0",
+		"-O", journal ? "^metadata_csum,^resize_inode,^orphan_file" :
+		"^metadata_csum,^resize_inode,^orphan_file,^has_journal", path,
+		journal ? "-J" : NULL, size < (256u << 20) ? "size=4" : "size=16", NULL };
 	const char *search = getenv("PATH");
 	char env[1024];
 	struct image_pipe child;
@@ -111,7 +112,7 @@ static int make_unnamed(uint64_t size, struct err *e)
 		fd = make_unlinked(p.path);
 	if (fd < 0)
 		return err_set(e, -errno, "make a disk in %s", p.path);
-	rc = format(fd, size, e);
+	rc = format(fd, size, false, e);
 	return rc ? rc : take_fd(&fd);
 }
 
@@ -127,7 +128,7 @@ static int make_named(int dir, uint64_t size, struct err *e)
 	fd = openat(dir, DISK_NEW, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set(e, -errno, "make the sandbox's disk");
-	rc = format(fd, size, e);
+	rc = format(fd, size, true, e);
 	if (!rc && renameat(dir, DISK_NEW, dir, DISK))
 		rc = err_set(e, -errno, "make the sandbox's disk");
 	if (rc)
