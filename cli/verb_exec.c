@@ -9,7 +9,26 @@
 
 static struct opt exec_table[NAMED_ROWS_MAX], shell_table[NAMED_ROWS_MAX];
 
+static int opt_session(void *into, const char *value, struct err *e)
+{
+	((struct named *)into)->session = value;
+	return store_name_check(value, e);
+}
+
+/*
+ * A session is what a shell leaves when it ends: its folder and its exported variables, in
+ * a file of the guest's. One word is a line for the shell, several are a command.
+ */
+static char session_script[] =
+	"d=/tmp/.sandbox-session-$(id -u); f=$d/$1; shift\n"
+	"mkdir -p -m 700 \"$d\"\n"
+	"if [ -f \"$f\" ]; then . \"$f\"; cd \"$PWD\" || exit; fi\n"
+	"trap 'rc=$?; export PWD; export -p >\"$f.$$\" && mv \"$f.$$\" \"$f\"; exit $rc' EXIT\n"
+	"if [ $# = 1 ]; then eval \"$1\"; else \"$@\"; fi\n";
+
 static const struct opt exec_own[] = {
+	{ "session", 0, "NAME", "keep the shell's folder and variables from one call to the next",
+	  opt_session, NULL },
 	{ 0 },
 };
 
@@ -26,8 +45,13 @@ static int run_in(const struct verb *v, struct named *n, const char *name, struc
 	int status = CLI_SANDBOX;
 
 	a->x.conf = &n->conf;
-	if (!run_conf_check_command(&n->conf, e) && !attached_open(a, name, &n->conf, e))
-		status = attached_run(a, v->name, &n->conf);
+	if (!run_conf_check_command(&n->conf, e) && !attached_open(a, name, &n->conf, e)) {
+		if (n->session && n->conf.secrets.n)
+			err_say(e, -EINVAL, "a session keeps its environment in the guest, where a "
+				"secret must not be kept; leave --session or the secret out");
+		else
+			status = attached_run(a, v->name, &n->conf);
+	}
 	execution_remark(&a->x);
 	return execution_report(&a->x, status);
 }
@@ -57,18 +81,41 @@ static int parse(const struct verb *v, int argc, char **argv, struct named *n, i
 	return -1;
 }
 
+/* The command as the session's shell runs it (malloc); NULL: out of memory. */
+static char **in_session(const struct named *n, char **cmd)
+{
+	static char sh[] = "/bin/sh", dash_c[] = "-c", zero[] = "sh";
+	size_t count = 0;
+	char **argv;
+
+	while (cmd[count])
+		count++;
+	argv = calloc(count + 6, sizeof(*argv));
+	if (!argv)
+		return NULL;
+	argv[0] = sh;
+	argv[1] = dash_c;
+	argv[2] = session_script;
+	argv[3] = zero;
+	argv[4] = strdup(n->session);
+	memcpy(argv + 5, cmd, count * sizeof(*cmd));
+	return argv;
+}
+
 static int exec_main(const struct verb *v, int argc, char **argv)
 {
 	struct attached a = ATTACHED_NONE;
 	struct named n;
 	int at = 0, status = parse(v, argc, argv, &n, &at);
+	char **made = NULL;
 
 	if (status < 0) {
 		char **cmd = argv + at + 1;
 
 		if (*cmd && !strcmp(*cmd, "--"))
 			cmd++;
-		n.conf.argv = cmd;
+		made = n.session && *cmd ? in_session(&n, cmd) : NULL;
+		n.conf.argv = made ? made : cmd;
 		if (!*cmd) {
 			cli_say("exec: there is no command; give one, as in 'sandbox exec %s -- "
 				"uname -a', or use 'sandbox shell %s'", argv[at], argv[at]);
@@ -79,6 +126,9 @@ static int exec_main(const struct verb *v, int argc, char **argv)
 	}
 	attached_close(&a);
 	named_end(&n);
+	if (made)
+		free(made[4]);
+	free(made);
 	return status;
 }
 
@@ -86,6 +136,7 @@ const struct verb verb_exec = {
 	.name = "exec", .args = "NAME [--] CMD [ARG...]",
 	.summary = "Run a command in a sandbox that runs",
 	.example = "  sandbox exec web -- uname -a\n"
+		   "  sandbox exec --session s web -- 'cd /tmp && export A=1'\n"
 		   "  sandbox exec -t web -- vi /etc/motd\n"
 		   "  sandbox exec -u 1000 -w /tmp --timeout 1m web -- sh -c 'echo $PWD'\n",
 	.table = exec_table, .main = exec_main, .names = true, .command = true,

@@ -152,6 +152,16 @@ def test_04_files_live_as_long_as_the_sandbox_runs():
     equal(sb("exec", "one", "--", "cat", "/root/file").returncode, 1, "in another one")
 
 
+def test_04a_a_session_keeps_folder_and_variables():
+    ok("exec", "--session", "s", "one", "--", "cd /tmp; export V='a b'; W=1")
+    out = ok("exec", "--session", "s", "one", "--", "echo $PWD $V ${W-unset}")
+    equal(out, "/tmp a b unset\n", "the session")
+    equal(sb("exec", "--session", "s", "one", "--", "sh", "-c", "exit 9").returncode, 9, "status")
+    equal(ok("exec", "--session", "t", "one", "--", "pwd"), "/\n", "another session")
+    refused("a secret must not be kept", "exec", "--session", "s", "--secret", "HOME", "one",
+            "--", "true", status=125)
+
+
 def test_05_cp_keeps_trees_as_they_are():
     src = os.path.join(TOP, "src")
     os.makedirs(os.path.join(src, "sub"))
