@@ -52,6 +52,8 @@ struct out { uint8_t *p; size_t len, room; bool failed; };
 
 static void put(struct out *o, const void *p, size_t len)
 {
+	if (!len)
+		return;
 	if (o->len + len > o->room) {
 		size_t room = o->room ? o->room * 2 : 64 << 10;
 		void *q = room > STATE_MAX ? NULL : realloc(o->p, room);
@@ -370,9 +372,9 @@ static int restore(struct fs *fs, const struct head *h, size_t len)
 
 	if (rc)
 		return rc;
-	b.node = calloc(h->nodes + 1, sizeof(*b.node));
+	b.node = calloc(h->nodes + 1, sizeof(struct inode *));
 	b.rec = calloc(h->nodes + 1, sizeof(*b.rec));
-	b.name = calloc(h->nodes + 1, sizeof(*b.name));
+	b.name = calloc(h->nodes + 1, sizeof(char *));
 	rc = b.node && b.rec && b.name ? restore_all(&b, &c) : -ENOMEM;
 	free(b.node);
 	free(b.rec);
@@ -389,7 +391,7 @@ int state_restore(struct fs *fs, int fd, struct err *e)
 
 	if (size < (off_t)sizeof(*h) || size > (off_t)STATE_MAX)
 		return err_say(e, -EBADMSG, "this is not the state of shares");
-	h = malloc((size_t)size);
+	h = calloc(1, (size_t)size);
 	if (!h)
 		return err_set(e, -ENOMEM, "the state of the shares");
 	while (got < (size_t)size) {

@@ -57,9 +57,13 @@ class Mount:
         self.args = ["--cache", cache, *FSD_ARGS]
         self.nofile = nofile
         self.process = None
-        if fill:
-            fill(self)
-        self.start()
+        try:
+            if fill:
+                fill(self)
+            self.start()
+        except BaseException:
+            shutil.rmtree(self.top, ignore_errors=True)
+            raise
 
     def start(self):
         def limits():
