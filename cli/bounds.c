@@ -80,7 +80,9 @@ static bool own_folder(struct place *p, struct place *top, const char *proc,
 	for (char *line = strtok(mounts, "\n"); own && line; line = strtok(NULL, "\n")) {
 		size_t n;
 
-		if (sscanf(line, "%*s %*s %*s %511s %511s %*[^-]- %511[^\n]", root, at, tail) != 3 ||
+		/* ... ROOT MOUNT-POINT OPTIONS... - TYPE SOURCE OPTIONS */
+		if (sscanf(line, "%*s %*s %*s %511s %511s %*[^-]- %511[^\n]", root, at,
+			   tail) != 3 ||
 		    strncmp(tail, *controller ? "cgroup " : "cgroup2 ", *controller ? 7 : 8) ||
 		    (*controller && !has_word(tail, controller)))
 			continue;

@@ -157,7 +157,8 @@ static void check_cgroup(struct doctor_finding *f)
 
 	bounds_make(&c, "/proc", &(struct bounds_limits){ .memory = 1ull << 30, .pids = 100 });
 	if (c.n)
-		doctor_set(f, DOCTOR_OK, NULL, "a limit on all of a monitor can be set: %s", c.what);
+		doctor_set(f, DOCTOR_OK, NULL, "a limit on all of a monitor can be set: %s",
+			   c.what);
 	else
 		doctor_set(f, DOCTOR_WARN, "run in a systemd user session, or by 'systemd-run --user "
 			   "--scope sandbox ...'; until then nothing but the monitor itself bounds "

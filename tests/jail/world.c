@@ -113,7 +113,9 @@ void seal(enum mode mode)
  */
 int every_call(const char *cls)
 {
-	enum mode mode = !strcmp(cls, "vcpu") ? MODE_VCPU : MODE_LOOP;
+	struct jail j = { .mode = JAIL_STRICT };
+	enum jail_class c = !strcmp(cls, "vcpu") ? JAIL_CLASS_VCPU :
+			    !strcmp(cls, "fs") ? JAIL_CLASS_FS : JAIL_CLASS_LOOP;
 
 	for (long nr = 0; nr < NR_MAX; nr++) {
 		int status;
@@ -122,7 +124,7 @@ int every_call(const char *cls)
 		if (!pid) {
 			BUG_ON(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 			alarm(10);
-			seal(mode);
+			BUG_ON(jail_seal(&j, c));
 			syscall(nr, -1l, -1l, -1l, -1l, -1l, -1l);
 			/* A call that ends the process, whatever it returned. */
 			__builtin_trap();
