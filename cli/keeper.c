@@ -191,8 +191,7 @@ static int begin(struct keeper *k, struct settings *s, struct err *e)
 	rc = keeper_listen(k, e);
 	if (rc)
 		return rc;
-	snprintf(k->state.runtime, sizeof(k->state.runtime), "%.*s",
-		 (int)(strrchr(k->m.dir.vsock, '/') - k->m.dir.vsock), k->m.dir.vsock);
+	snprintf(k->state.runtime, sizeof(k->state.runtime), "%s", k->m.dir.path);
 	k->state.life = STORE_RUNNING;
 	k->state.vmm = k->m.mon.pid;
 	k->state.ready_ns = k->m.ready_ns;

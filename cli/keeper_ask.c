@@ -262,10 +262,10 @@ int box_running(struct store_box *b, struct store_state *s, const char *name, st
 struct client *box_client(const struct store_state *s, struct err *e)
 {
 	struct client_err ce = { 0 };
-	char path[PLACES_MAX + 4];
+	char path[PLACES_MAX + 8];
 	struct client *c;
 
-	snprintf(path, sizeof(path), "%s/v", s->runtime);
+	snprintf(path, sizeof(path), "%s/s/v", s->runtime);
 	c = client_open(path, PROTO_AGENT_PORT, AGENT_MS, &ce);
 	if (!c)
 		err_say(e, ce.code ? -ce.code : -EIO, "connect to the guest's agent: %.200s",

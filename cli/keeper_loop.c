@@ -27,10 +27,9 @@
 int keeper_listen(struct keeper *k, struct err *e)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	const char *slash = strrchr(k->m.dir.vsock, '/');
 	auto_fd fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%.*s/" KEEPER_SOCKET,
-			 (int)(slash - k->m.dir.vsock), k->m.dir.vsock);
+	/* Not beside the monitor's sockets: those are within reach of the monitor. */
+	int n = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/" KEEPER_SOCKET, k->m.dir.path);
 
 	if (n < 0 || (size_t)n >= sizeof(sa.sun_path))
 		return err_say(e, -ENAMETOOLONG, "the path of the keeper's socket is too long");

@@ -16,6 +16,7 @@
 #include "cli/rundir.h"
 
 #define PREFIX		"r-"
+#define SOCKETS		"s"
 #define NAME_LEN	10u	/* PREFIX and eight hexadecimal digits */
 #define TRIES		64u
 
@@ -25,8 +26,13 @@ static bool is_ours(const char *name)
 	       strspn(name + 2, "0123456789abcdef") == NAME_LEN - 2;
 }
 
-/* Only plain entries are expected; a folder in it would make the last call fail, which is fine. */
-static void empty_and_remove(int parent, const char *name, int dir)
+static int open_dir(int at, const char *name)
+{
+	return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+/* Plain entries; a folder makes the removal of this one fail, which is fine. */
+static void empty(int dir)
 {
 	DIR *d;
 	int copy = fcntl(dir, F_DUPFD_CLOEXEC, 0);
@@ -42,12 +48,17 @@ static void empty_and_remove(int parent, const char *name, int dir)
 		if (strcmp(de->d_name, ".") && strcmp(de->d_name, ".."))
 			unlinkat(dir, de->d_name, 0);
 	closedir(d);
-	unlinkat(parent, name, AT_REMOVEDIR);
 }
 
-static int open_dir(int at, const char *name)
+static void empty_and_remove(int parent, const char *name, int dir)
 {
-	return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	auto_fd sockets = open_dir(dir, SOCKETS);
+
+	if (sockets >= 0)
+		empty(sockets);
+	unlinkat(dir, SOCKETS, AT_REMOVEDIR);
+	empty(dir);
+	unlinkat(parent, name, AT_REMOVEDIR);
 }
 
 static void sweep(int parent)
@@ -115,7 +126,7 @@ int rundir_make(struct rundir *r, struct err *e)
 	rc = places_runtime(&p, e);
 	if (rc)
 		return rc;
-	if (strlen(p.path) + strlen("/" PREFIX "00000000/v") >= sizeof(r->vsock))
+	if (strlen(p.path) + strlen("/" PREFIX "00000000/" SOCKETS "/v") >= sizeof(r->vsock))
 		return err_say(e, -ENAMETOOLONG, "the path of the folder %s is too long for a socket "
 			       "in it; set XDG_RUNTIME_DIR to a shorter one", p.path);
 	r->parent = open_dir(AT_FDCWD, p.path);
@@ -128,7 +139,14 @@ int rundir_make(struct rundir *r, struct err *e)
 		rundir_remove(r);
 		return rc;
 	}
-	n = snprintf(r->vsock, sizeof(r->vsock), "%s/%s/v", p.path, r->name);
+	if (mkdirat(r->lock, SOCKETS, 0700)) {
+		rc = err_set(e, -errno, "make a folder for sockets in %s", p.path);
+		rundir_remove(r);
+		return rc;
+	}
+	n = snprintf(r->path, sizeof(r->path), "%s/%s", p.path, r->name);
+	BUG_ON(n < 0 || (size_t)n >= sizeof(r->path));
+	n = snprintf(r->vsock, sizeof(r->vsock), "%s/" SOCKETS "/v", r->path);
 	BUG_ON(n < 0 || (size_t)n >= sizeof(r->vsock));
 	snprintf(r->ready, sizeof(r->ready), "%s_%u", r->vsock, PROTO_READY_PORT);
 	return 0;

@@ -6,6 +6,10 @@
  * Its owner holds a lock on it (flock on the folder itself), which the kernel
  * drops with the process, however that ends. So a folder whose lock can be taken
  * is provably dead.
+ *
+ *	FOLDER/control	of a keeper
+ *	FOLDER/s/	the monitor's: this is the root of its jail, so whatever lies in it
+ *			can be connected to by a guest that took the monitor over
  */
 #ifndef CLI_RUNDIR_H
 #define CLI_RUNDIR_H
@@ -15,6 +19,7 @@ struct rundir {
 	int parent;		/* the runtime folder */
 	int lock;		/* the folder itself, locked */
 	char name[16];		/* in the parent; "" when there is none */
+	char path[104];	/* the folder */
 	char vsock[104];	/* the monitor's socket, short enough for sun_path with "_53" */
 	char ready[108];	/* the same with "_53" */
 };

@@ -154,3 +154,20 @@ Test(cli_rundir, a_success_leaves_no_sentence)
 	cr_assert_eq(places_runtime(&p, &e), 0);
 	cr_assert_str_eq(e.msg, "");
 }
+
+/* The monitor's jail has the folder of its sockets as its root: nothing else may lie there. */
+Test(cli_rundir, sockets_have_a_folder_of_their_own)
+{
+	struct rundir r;
+	char path[128];
+	size_t n;
+
+	cr_assert_eq(rundir_make(&r, &e), 0, "%s", e.msg);
+	n = strlen(r.path);
+	cr_assert(!strncmp(r.vsock, r.path, n) && !strcmp(r.vsock + n, "/s/v"), "%s", r.vsock);
+	snprintf(path, sizeof(path), "%s/control", r.path);
+	touch(path);
+	touch(r.vsock);
+	rundir_remove(&r);
+	cr_assert_eq(count(), 0);
+}
