@@ -7,7 +7,7 @@
  * drops with the process, however that ends. So a folder whose lock can be taken
  * is provably dead.
  *
- *	FOLDER/control	of a keeper
+ *	FOLDER/c	of a keeper
  *	FOLDER/s/	the monitor's: this is the root of its jail, so whatever lies in it
  *			can be connected to by a guest that took the monitor over
  */
