@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """mutate.py [NAME...] - take each marked guard away, one at a time, and see a test die.
 
-A guard is a line with `/* guard: NAME */` whose removal leaves C that compiles. Without names all are
-tried, which takes hours; the unit tests are what has to fail. Prints `ok`, or `not ok` for a guard
+A guard is a line with `/* guard: NAME */` whose removal leaves C that compiles. Without names all
+are tried, which takes hours; the unit tests are what has to fail. Prints `ok`, or `not ok` for a guard
 that nothing misses. Works on a copy of the tree, in a folder that is removed at the end. MAKE_ARGS
 are passed to make, as in MAKE_ARGS='CC=ccache\\ gcc'.
 """
@@ -42,7 +42,8 @@ def run(copy, *argv):
 
 
 def make(copy):
-    return run(copy, "make", "WERROR=0", "build/unit", *shlex.split(os.environ.get("MAKE_ARGS", "")))
+    return run(copy, "make", "WERROR=0", "build/unit",
+               *shlex.split(os.environ.get("MAKE_ARGS", "")))
 
 
 def missed(copy, path, number):
