@@ -3,8 +3,8 @@
 """mutate.py [NAME...] - take each marked guard away, one at a time, and see a test die.
 
 A guard is a line with `/* guard: NAME */` whose removal leaves C that compiles. Without names all
-are tried, which takes hours; the unit tests are what has to fail. Prints `ok`, or `not ok` for a guard
-that nothing misses. Works on a copy of the tree, in a folder that is removed at the end. MAKE_ARGS
+are tried, which takes hours; the unit tests are what has to fail. Prints `ok`, or `not ok` for a
+guard that nothing misses. Works on a copy of the tree, in a folder that is removed at the end. MAKE_ARGS
 are passed to make, as in MAKE_ARGS='CC=ccache\\ gcc'.
 """
 import os

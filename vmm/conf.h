@@ -20,7 +20,7 @@ struct conf_dev {
 	const char *dev;		/* virtio_ops.name; NULL ends the list */
 	const char *path;		/* vsock: Unix socket to listen on */
 	uint64_t cid;			/* vsock: the guest's context id, 3 or more */
-	int fs_window, fs_socket;	/* fs: memfd and socket of its server; 0: none. They stay open */
+	int fs_window, fs_socket;	/* fs: memfd and socket of its server, kept open; 0: none */
 	/* blk: @path or @fd back it; without either it has no sectors. */
 	int fd;				/* 3 or more; the device's from its open() on */
 	bool ro, direct;		/* direct: O_DIRECT */
