@@ -4,8 +4,8 @@
 
 A guard is a line with `/* guard: NAME */` whose removal leaves C that compiles. Without names all
 are tried, which takes hours; the unit tests are what has to fail. Prints `ok`, or `not ok` for a
-guard that nothing misses. Works on a copy of the tree, in a folder that is removed at the end. MAKE_ARGS
-are passed to make, as in MAKE_ARGS='CC=ccache\\ gcc'.
+guard that nothing misses. Works on a copy of the tree, in a folder that is removed at the end.
+MAKE_ARGS are passed to make, as in MAKE_ARGS='CC=ccache\\ gcc'.
 """
 import os
 import re
