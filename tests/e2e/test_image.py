@@ -307,9 +307,11 @@ def main():
             try:
                 test()
                 print("ok", word, flush=True)
-            except (Failure, subprocess.TimeoutExpired, ValueError, OSError) as e:
+            except (Failure, subprocess.TimeoutExpired, LookupError, ValueError, OSError) as e:
                 failed += 1
                 print(f"not ok {word}: {e}", flush=True)
+        if failed and kvm:
+            sandbox("rm", "-f", "kept")     # what a failed case has left running
     return failed != 0
 
 
