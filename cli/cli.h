@@ -20,7 +20,6 @@ struct verb {
 	const char *name;
 	const char *args;	/* for the usage line, after the flags */
 	const char *summary;	/* of --help, without the full stop */
-	const char *brief;	/* for `sandbox help`; NULL: the summary */
 	const char *example;	/* lines for --help, each with its own newline */
 	const struct opt *table;	/* NULL: no flag but --help */
 	const char *words;	/* for completion: what the first argument can be */

@@ -168,7 +168,6 @@ static int run_main(const struct verb *v, int argc, char **argv)
 const struct verb verb_run = {
 	.name = "run", .args = "[IMAGE] [--] CMD [ARG...]",
 	.summary = "Run a command in a fresh microVM, then remove it; with --name, keep it running",
-	.brief = "Run a command in a fresh microVM",
 	.example = "  sandbox run -- uname -a\n"
 		   "  tar c src | sandbox run --timeout 5m -m 512M -- sh -c 'tar x && ls src'\n"
 		   "  sandbox run -t -- sh\n"

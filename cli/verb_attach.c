@@ -176,7 +176,6 @@ static const struct opt detach_opts[] = {
 const struct verb verb_attach = {
 	.name = "attach", .args = "DIR[:DST][:ro|rw|cow]",
 	.summary = "Share a folder with a sandbox, at once and at each start from then on",
-	.brief = "Share a folder with a sandbox, running or not",
 	.example = "  sandbox attach .\n  sandbox attach --vm web ~/site:/srv:ro\n",
 	.table = attach_opts, .main = attach_main,
 };
@@ -184,7 +183,6 @@ const struct verb verb_attach = {
 const struct verb verb_detach = {
 	.name = "detach", .args = "DIR",
 	.summary = "Take a shared folder back, named by its path here or in the guest",
-	.brief = "Take it back",
 	.example = "  sandbox detach --vm web ~/site\n",
 	.table = detach_opts, .main = attach_main,
 };

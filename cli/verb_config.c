@@ -450,7 +450,6 @@ const struct verb verb_config = {
 	.summary = "Show, change and check settings: keys are the long flags of 'sandbox run'. The file\n"
 		   "that 'edit' opens has [defaults], [project /DIR] and [sandbox NAME], with lines "
 		   "'key = value'",
-	.brief = "Show, change and check settings",
 	.example = "  sandbox config set web memory=1G cpus=2\n  sandbox config lint\n",
 	.table = config_table, .words = "show set edit lint paths", .main = config_main,
 };

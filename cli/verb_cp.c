@@ -338,7 +338,6 @@ const struct verb verb_cp = {
 	.summary = "Copy files and folders to and from a sandbox that runs: NAME:PATH on one side, "
 		   "a path or\n- (a tar stream) on the other. A folder goes into a DST that is there, "
 		   "and becomes one that is not",
-	.brief = "Copy files to and from a sandbox",
 	.example = "  sandbox cp src web:/root\n  sandbox cp web:/var/log/. logs\n"
 		   "  sandbox cp web:/etc - | tar tv\n",
 	.table = table, .main = cp_main, .command = true,

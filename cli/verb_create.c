@@ -124,7 +124,6 @@ const struct verb verb_create = {
 	.summary = "Make a sandbox that is kept, to be started later. Its settings and its logs "
 		   "are kept\nwhile it is stopped; its memory and its files are those of a running "
 		   "one only",
-	.brief = "Make a sandbox that is kept",
 	.example = "  sandbox create web -m 512M --cpus 2\n"
 		   "  sandbox create -e STAGE=test --idle-timeout 30m task-17\n",
 	.table = table, .main = create_main,

@@ -45,6 +45,21 @@ const struct verb *const cli_verbs[] = {
 };
 const size_t cli_n_verbs = ARRAY_LEN(cli_verbs);
 
+/* What `sandbox help` prints: every verb in one line, with those that belong to it. */
+static const struct { const char *verbs, *what; } tree[] = {
+	{ "run [IMAGE] [--] CMD", "a command in a fresh microVM, which is gone afterwards" },
+	{ "create start stop restart rm ls ps", "sandboxes that are kept under a name" },
+	{ "exec shell cp", "commands and files in one that runs" },
+	{ "logs stats inspect status", "what happens in it, and how it is" },
+	{ "config update", "its settings, and your defaults" },
+	{ "attach detach", "share folders with it, while it runs" },
+	{ "diff apply discard", "changes in copy-on-write shares: look, take over, drop" },
+	{ "snapshot rollback fork", "save one that runs, put it back, copy it" },
+	{ "image", "root file systems: import, build, pull, list, verify" },
+	{ "template gc", "booted machines that runs start from; cleaning up" },
+	{ "doctor completion version help", "this host, and this program" },
+};
+
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
 	"record",
@@ -122,15 +137,10 @@ void cli_verb_help(const struct verb *v, FILE *out)
 void cli_help(FILE *out)
 {
 	fputs("sandbox - run a command in a microVM of its own\n\n", out);
-	for (size_t i = 0; i < cli_n_verbs; i++) {
-		const struct verb *v = cli_verbs[i];
-		char left[64];
-
-		snprintf(left, sizeof(left), "%s%s%s%s", v->name, v->table ? " [flags]" : "",
-			 *v->args ? " " : "", v->args);
-		fprintf(out, "  sandbox %-34s %s\n", left, v->brief ? v->brief : v->summary);
-	}
-	fputs("\n'sandbox VERB --help' lists the flags of a verb; 'man sandbox' has the rest.\n\n"
+	for (size_t i = 0; i < ARRAY_LEN(tree); i++)
+		fprintf(out, "  %-36s %s\n", tree[i].verbs, tree[i].what);
+	fputs("\n'sandbox VERB --help' says more of each, with an example; 'man sandbox' has the "
+	      "rest.\n\n"
 	      "Example:\n  sandbox run -- sh -c 'echo hello from $(uname -r)'\n", out);
 }
 
