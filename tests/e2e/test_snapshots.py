@@ -132,10 +132,6 @@ class Vm:
             os.link(os.path.join(TEMPLATE, "sums"), os.path.join(folder, "base-sums"))
         return answer
 
-    def private_kib(self):
-        with open(f"/proc/{self.child.pid}/smaps_rollup", encoding="ascii") as f:
-            return int(re.search(r"Private_Dirty: +(\d+)", f.read()).group(1))
-
 
 def verify(folder):
     return good("snapshot", "inspect", "--verify", folder)
@@ -340,8 +336,7 @@ def stop_writer(vm):
 
 
 def test_memory_that_is_written_during_the_save_is_of_one_moment():
-    """Two saves, one of a difference, and one of a machine that came from a difference; then
-    freed memory goes back to the host."""
+    """Two saves, one of them a difference, and one of a machine that came from that."""
     at = {n: os.path.join(TOP, n) for n in ("full", "diff", "again")}
     with Vm(TEMPLATE) as vm:
         start_writer(vm)
@@ -349,10 +344,7 @@ def test_memory_that_is_written_during_the_save_is_of_one_moment():
         diff = vm.save(at["diff"], diff=True)
         equal(full["kind"], "full", f"kind of {full}")
         equal(diff["kind"], "diff", f"kind of {diff}")
-        high = vm.private_kib()
         check(stop_writer(vm).startswith("ok "), "the one that was saved")
-        wait(lambda: vm.private_kib() < high - 3000,
-             f"of {high} KiB, 4800 of them freed, 3000 go back", 90)
     with Vm(at["full"]) as vm:
         check(stop_writer(vm).startswith("ok "), "a full snapshot")
     with Vm(at["diff"]) as vm:
