@@ -121,9 +121,8 @@ static int create_main(const struct verb *v, int argc, char **argv)
 
 const struct verb verb_create = {
 	.name = "create", .args = "NAME",
-	.summary = "Make a sandbox that is kept, to be started later. Its settings and its logs "
-		   "are kept\nwhile it is stopped; its memory and its files are those of a running "
-		   "one only",
+	.summary = "Make a sandbox that is kept, to be started later. While it is stopped its settings,\n"
+		   "logs, snapshots and --disk are kept; its memory, and files on no disk, are not",
 	.example = "  sandbox create web -m 512M --cpus 2\n"
 		   "  sandbox create -e STAGE=test --idle-timeout 30m task-17\n",
 	.table = table, .main = create_main,
