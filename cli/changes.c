@@ -78,12 +78,15 @@ static int find_layers(struct changes *c)
 	if (!d)
 		return err_set(&c->e, -errno, "read the changes of %s", c->box.name);
 	c->names = calloc(PROTO_SHARES_MAX, sizeof(*c->names));
-	for (const struct dirent *de; c->names && (de = readdir(d));)
+	if (!c->names) {
+		closedir(d);
+		return err_set(&c->e, -ENOMEM, "read the changes of %s", c->box.name);
+	}
+	for (const struct dirent *de; (de = readdir(d));)
 		if (strlen(de->d_name) == 16 && c->n < PROTO_SHARES_MAX)
 			snprintf(c->names[c->n++], UPPER_NAME_MAX, "%.16s", de->d_name);
 	closedir(d);
-	if (c->n)
-		qsort(c->names, c->n, sizeof(*c->names), compare);
+	qsort(c->names, c->n, sizeof(*c->names), compare);
 	return 0;
 }
 

@@ -94,7 +94,7 @@ int cow_open_parent(int root, const char *path, const char **name)
 
 int cow_open(int root, const char *path, int flags)
 {
-	const char *name;
+	const char *name = path;
 	auto_fd dir = cow_open_parent(root, path, &name);
 
 	return dir < 0 ? dir : cow_open_name(dir, name, flags);

@@ -193,6 +193,7 @@ static uint8_t *folder(const struct image_file *dir, uint64_t *size, struct err 
 		return NULL;
 	for (size_t i = 0; i < l.n; blocks++)
 		i += block_of(&l, i, &bytes);
+	BUG_ON(!blocks);		/* there are always the dots */
 	*size = (uint64_t)(blocks - 1) * IMAGE_BLOCK + bytes;
 	out = calloc(blocks, IMAGE_BLOCK);
 	if (!out)

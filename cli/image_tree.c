@@ -76,6 +76,7 @@ static int add(struct image_file *dir, const char *name, struct image_file *f, s
 {
 	struct image_entry *n;
 
+	BUG_ON(!dir);
 	if (S_ISDIR(f->mode) && dir->depth == IMAGE_DEPTH_MAX)
 		return err_say(e, -ELOOP, "folders deeper than %u", IMAGE_DEPTH_MAX);
 	n = calloc(1, sizeof(*n));

@@ -46,7 +46,7 @@ static int lock_or_state(struct store_box *b, struct store_state *s, struct err 
 
 int named_lock(struct store_box *b, struct err *e)
 {
-	struct store_state s;
+	struct store_state s = { 0 };
 	int rc = lock_or_state(b, &s, e);
 
 	if (rc == -EALREADY)
@@ -187,7 +187,7 @@ int named_stop(const char *name, uint64_t grace_ns, const char *reason, bool *wa
 
 int named_remove(const char *name, bool force, uint64_t grace_ns, struct err *e)
 {
-	struct store_state s;
+	struct store_state s = { 0 };
 	struct store_box b;
 	bool was;
 	int rc = store_open(&b, name, e);

@@ -73,7 +73,7 @@ static bool describe(int root, const char *name, const struct template_key *now,
 		     struct template_info *t)
 {
 	auto_fd dir = openat(root, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	char key[TEMPLATE_KEY_MAX];
+	char key[TEMPLATE_KEY_MAX] = "";
 	struct stat st;
 
 	if (dir < 0 || fstat(dir, &st))
@@ -184,14 +184,14 @@ static int sweep(int root)
 
 int template_gc(const struct monitor_conf *c, struct err *e)
 {
-	struct template_info *list;
+	struct template_info *list = NULL;
 	struct place p;
 	auto_fd root = template_root(&p, e);
 	int n = root < 0 ? root : template_list(c, &list, e), removed = 0;
 
 	if (n < 0)
 		return n;
-	for (int i = 0; i < n; i++)
+	for (int i = 0; list && i < n; i++)
 		if (list[i].stale)
 			removed += !snapdir_remove(root, list[i].name);
 	free(list);

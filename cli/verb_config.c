@@ -120,7 +120,7 @@ static int status_main(const struct verb *v, int argc, char **argv)
 	if (status < 0 && !n.n_words && !names)
 		status = named_failed(v, &e);
 	if (status < 0) {
-		size_t end = n.n_words ? (size_t)n.n_words : count;
+		size_t end = n.n_words ? (size_t)n.n_words : names ? count : 0;
 
 		status = CLI_OK;
 		if (!end && !n.json)

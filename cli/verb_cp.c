@@ -174,7 +174,7 @@ static int into_guest(struct copy *c, const struct cp_path *from, const struct c
 	char dir[PROTO_PATH_MAX], name[256];
 	struct pack p = { from->path, name, 0 };
 	struct client_stat there = { 0 };
-	struct child child;
+	struct child child = { 0 };
 	struct err first;
 	struct stat st;
 	int rc = look(c, to->path, 0, &there), packed;
@@ -211,7 +211,7 @@ static int from_guest(struct copy *c, const struct cp_path *from, const struct c
 	char dir[PROTO_PATH_MAX], name[256];
 	struct unpack u = { .strict = true };
 	struct client_stat what = { 0 };
-	struct child child;
+	struct child child = { 0 };
 	struct err first;
 	struct stat st = { 0 };
 	bool exists = !stat(to->path, &st);

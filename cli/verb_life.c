@@ -183,7 +183,7 @@ static int stop_main(const struct verb *v, int argc, char **argv)
 		status = named_failed(v, &e);
 	if (status < 0) {
 		status = CLI_OK;
-		for (int i = 0; i < n.n_words; i++) {
+		for (int i = 0; words && i < n.n_words; i++) {
 			bool was = false;
 			int rc;
 

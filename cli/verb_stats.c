@@ -100,7 +100,7 @@ static int stats_main(const struct verb *v, int argc, char **argv)
 		printf("%-24s %-8s %10s %12s %12s %12s\n", "NAME", "RUNNING", "CPU", "RESIDENT",
 		       "PRIVATE", "SHARED");
 	if (status < 0) {
-		size_t end = n.n_words ? (size_t)n.n_words : count;
+		size_t end = n.n_words ? (size_t)n.n_words : names ? count : 0;
 
 		status = CLI_OK;
 		for (size_t i = 0; i < end; i++) {
