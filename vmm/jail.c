@@ -68,6 +68,21 @@ const char *jail_words(const struct jail *j, char *buf, size_t len)
 
 /* ---- early ---- */
 
+/*
+ * What looks for leaks at the end of a process attaches to it like a debugger. Behind
+ * the walls it cannot, also of one that ends before the last of them stands; a monitor
+ * for tests looks with --jail=none.
+ */
+#ifdef __SANITIZE_ADDRESS__
+static bool walled;
+extern int __lsan_is_turned_off(void);
+
+int __lsan_is_turned_off(void)
+{
+	return walled;
+}
+#endif
+
 static int by_number(const void *a, const void *b)
 {
 	int x = *(const int *)a, y = *(const int *)b;
@@ -128,6 +143,9 @@ int jail_early(struct jail *j, const int *keep, size_t n, unsigned nofile, int p
 	int rc = die_with(parent);
 
 	(void)j;
+#ifdef __SANITIZE_ADDRESS__
+	walled = j->mode != JAIL_NONE;
+#endif
 	if (rc)
 		return err_set(e, rc, "the parent process");
 	rc = close_others(keep, n);

@@ -14,20 +14,6 @@
 
 #define CODE_MAX 1024u
 
-/*
- * What looks for leaks at the end of a process attaches to it like a debugger. Behind
- * the walls it cannot; a monitor for tests looks with --jail=none.
- */
-#ifdef __SANITIZE_ADDRESS__
-static bool sealed;
-extern int __lsan_is_turned_off(void);
-
-int __lsan_is_turned_off(void)
-{
-	return sealed;
-}
-#endif
-
 int jail_seal(const struct jail *j, enum jail_class c)
 {
 	const struct jail_filter *f = &jail_filters[c];
@@ -37,9 +23,6 @@ int jail_seal(const struct jail *j, enum jail_class c)
 	if (j->mode == JAIL_NONE)
 		return 0;
 	BUG_ON(!f->len || f->len > CODE_MAX);
-#ifdef __SANITIZE_ADDRESS__
-	sealed = true;
-#endif
 	memcpy(code, f->code, f->len * sizeof(*code));
 	for (unsigned i = 0; i < f->len; i++)
 		if (BPF_CLASS(code[i].code) == BPF_JMP && code[i].k == JAIL_SELF)
