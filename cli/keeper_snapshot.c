@@ -91,8 +91,7 @@ static int launch_again(struct keeper *k, const char *dir, struct err *e)
 	rc = keeper_listen(k, e);
 	if (rc)
 		return rc;
-	snprintf(k->state.runtime, sizeof(k->state.runtime), "%.*s",
-		 (int)(strrchr(k->m.dir.vsock, '/') - k->m.dir.vsock), k->m.dir.vsock);
+	snprintf(k->state.runtime, sizeof(k->state.runtime), "%s", k->m.dir.path);
 	k->state.vmm = k->m.mon.pid;
 	k->state.ready_ns = k->m.ready_ns;
 	return store_state_write(&k->box, &k->state, e);
