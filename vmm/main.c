@@ -259,6 +259,8 @@ static int build(struct conf *c, struct err *e)
 	if (!rc)
 		rc = jail_ids(&jail, c->parent_fd, e);
 	if (!rc)
+		snapshot_unprivileged(&f.snap);
+	if (!rc)
 		rc = folder = enter_folder(c, e);
 	if (rc >= 0) {
 		rc = vm_open(&vm, c, c->restore ? &f.snap : NULL, e);

@@ -280,6 +280,16 @@ int snapshot_open(struct snapshot *s, const char *dir, struct err *e)
 	return rc;
 }
 
+void snapshot_unprivileged(struct snapshot *s)
+{
+	int fd = s->pagemap < 0 ? -1 : open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	close(s->pagemap);
+	s->pagemap = fd;
+}
+
 void snapshot_close(struct snapshot *s)
 {
 	blob_free(&s->state);

@@ -63,6 +63,11 @@ uint32_t snapshot_sum(const void *page) must_check;
 
 /* Open the folder @dir and check everything that can be checked without a machine. */
 int snapshot_open(struct snapshot *s, const char *dir, struct err *e) must_check;
+/*
+ * After the rights are gone: what root opened tells where in the host's memory a page is. For
+ * others it may be too late to open it again, but what they opened tells nothing either.
+ */
+void snapshot_unprivileged(struct snapshot *s);
 void snapshot_close(struct snapshot *s);
 /* Take the shape (memory, CPUs) from the snapshot; -EINVAL where @c asks for another slot list. */
 int snapshot_shape(const struct snapshot *s, struct conf *c, struct err *e) must_check;
