@@ -12,7 +12,6 @@
 #include "cli/result.h"
 #include "cli/run.h"
 
-
 struct execution {
 	const struct run_conf *conf;	/* the command and what it is given */
 	const char *verb;		/* for sentences */
@@ -20,14 +19,11 @@ struct execution {
 	/* The connection broke: true with a sentence in *e if it is known why. May be NULL. */
 	bool (*explain)(void *arg, struct err *e);
 	void *arg;
-	struct recorder *recorder;	/* of the terminal; NULL: none */
 
 	struct result res;		/* out */
 	struct err e;			/* what the person is told; msg "" for nothing */
 	int sigfd;
 	int ended_by;			/* signal that ended the wait for it; 0: none */
-	bool detached;			/* the person left the terminal; the command goes on */
-	uint64_t exec_id;		/* in the guest */
 	/* Private. */
 	struct client_watch watch[CLIENT_WATCH_MAX];
 	size_t n_watch;
@@ -37,7 +33,6 @@ struct execution {
 	uint64_t insist[3];		/* when SIGINT and SIGTERM came, newest first */
 	struct client *client;
 	struct env env;			/* conf's, and the secrets */
-	unsigned keys;			/* of the sequence that leaves a terminal */
 };
 
 /* Take the signals and make room for kept output. 0 or -errno with a sentence in x->e. */

@@ -50,9 +50,3 @@ const struct keeper_call keeper_calls[] = {
 	{ "rollback", keeper_serve_rollback },
 	{ NULL, NULL },
 };
-
-bool keeper_busy(struct keeper *k)
-{
-	(void)k;
-	return false;
-}

@@ -3,9 +3,9 @@
  * keeper_loop.c - what a keeper waits for while its sandbox runs: requests, the
  * monitor's pipes and end, signals, and points in time.
  *
- * --idle-timeout counts from the end of the last command: attached ones hold a connection
- * of this keeper, and the agent is asked for detached ones before the time is taken as
- * over. A connection is of the same user, as its folder is nobody else's to enter.
+ * --idle-timeout counts from the end of the last command, each of which holds a connection
+ * of this keeper; what it left in the background does not count. A connection is of the
+ * same user, as its folder is nobody else's to enter.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -163,7 +163,7 @@ static void check_idle(struct keeper *k, uint64_t now)
 {
 	if (!k->conf.idle_ns || k->stopping || now < k->idle_since + k->conf.idle_ns)
 		return;
-	if (held(k) || keeper_busy(k))
+	if (held(k))
 		k->idle_since = now;
 	else
 		keeper_stop(k, GRACE_NS, "it was idle for the time of --idle-timeout");

@@ -14,8 +14,6 @@
 
 /* Listen for requests. 0 or -errno with a sentence. */
 int keeper_listen(struct keeper *k, struct err *e) must_check;
-/* Whether detached commands run. */
-bool keeper_busy(struct keeper *k);
 /* Rows of the table that have files of their own. */
 int keeper_serve_attach(struct keeper *k, struct keeper_req *r, struct err *e);
 int keeper_serve_detach(struct keeper *k, struct keeper_req *r, struct err *e);

@@ -23,11 +23,10 @@ struct named {
 	struct run_conf conf;		/* first: rows of run are given the same pointer */
 	struct settings set;		/* flags that are settings, as text */
 	bool json, yes, dry_run, force, all, quiet, follow, console;
-	uint64_t grace_ns, days, lines;
+	uint64_t grace_ns, lines;
 	bool has_lines;
 	enum named_restart restart;
-	const char *session, *record, *signal;
-	bool detach_list;
+	const char *session;
 	char **words;			/* what is no flag; NULL at the end */
 	int n_words;
 };
