@@ -157,6 +157,7 @@ void blk_finish(struct blk_req *r, uint8_t status)
 
 	if (!b->v.stopping) {
 		*r->status = status;
+		gmem_touched(b->v.mem, r->status, 1);	/* parse_read() took it out of the chain */
 		r->c.done = written(r);
 		virtio_done(&b->v, r->q, &r->c);
 		loop_late(b->v.loop, &b->flush[r->q->index].late);

@@ -45,6 +45,8 @@ static bool advance(struct blk_req *r, size_t n)
 		r->niov--;
 	}
 	if (n) {
+		if (r->type == VIRTIO_BLK_T_IN)		/* the chain will no longer tell of it */
+			gmem_touched(r->b->v.mem, r->iov->iov_base, n);
 		r->iov->iov_base = (char *)r->iov->iov_base + n;
 		r->iov->iov_len -= n;
 	}
