@@ -57,7 +57,7 @@ obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
 PROGRAM_NAMES   := sandbox-vmm sandbox-fsd sandbox guestctl
 sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c vmm/save.c vmm/inspect.c
 sandbox-fsd-src := devices/fs/main.c
-sandbox-src     := $(wildcard cli/*.c)
+sandbox-src     := $(wildcard cli/*.c cli/*/*.c)
 sandbox-libs    := -ljansson -larchive -lcrypto
 guestctl-src    := tests/vm/guestctl.c
 LIBS_HOST       := -luring -lfdt -lcap-ng
@@ -236,7 +236,7 @@ $(O)/tests/jail/record: $(O)/tests/jail/record.o
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@
 
 $(O)/tests/jail/walls: $(addprefix $(O)/,tests/jail/walls.o tests/jail/world.o tests/jail/acts.o \
-		cli/spawn.o) $(LIBHOST)
+		cli/base/spawn.o) $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -o $@
 
@@ -277,7 +277,7 @@ $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(filter %.o,$^) $(filter %.a,$^) $(LIBS_HOST) -o $@
 
 # The reader of images is the command's, and so are its libraries.
-$(O)/fuzz_image: $(addprefix $(O)/cli/,image_tree.o image_erofs.o image_tar.o)
+$(O)/fuzz_image: $(addprefix $(O)/cli/image/,tree.o erofs.o tar.o)
 $(O)/fuzz_image: LIBS_HOST += -larchive
 
 fuzz: fuzz-build

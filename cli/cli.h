@@ -2,10 +2,15 @@
 /*
  * cli.h - what every verb shares: its row in the table of verbs, exit statuses,
  * and the way words reach the person.
+ *
+ * The folders beside it are layers, each uses those before it: base (words, places,
+ * processes), store (what is kept of sandboxes), image, share (folders), machine (one that
+ * runs), run (what it was asked for, and a command in it), keeper (the process of a named
+ * one), verb (what a person types).
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
-#include "cli/opt.h"
+#include "cli/base/opt.h"
 
 /* Exit statuses of the program itself; `run` passes the command's on. */
 enum cli_status {

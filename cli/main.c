@@ -4,7 +4,7 @@
  */
 #include <fcntl.h>
 #include "cli/cli.h"
-#include "cli/keeper.h"
+#include "cli/keeper/keeper.h"
 
 /* A program started without one of the first three must not open a socket under its number. */
 static void fill_std_fds(void)

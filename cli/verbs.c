@@ -5,9 +5,9 @@
  */
 #include <sys/utsname.h>
 #include "cli/cli.h"
-#include "cli/kernel.h"
-#include "cli/places.h"
-#include "cli/term.h"
+#include "cli/machine/kernel.h"
+#include "cli/base/places.h"
+#include "cli/base/term.h"
 
 const struct verb *const cli_verbs[] = {
 	&verb_run,

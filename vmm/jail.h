@@ -15,7 +15,7 @@
  *
  * A wall that this host refuses is noted and left out, or, with JAIL_STRICT, an
  * error with a sentence. The pid namespace can only be given at birth: whoever starts the
- * process makes it (cli/spawn.h), and jail_ids() looks.
+ * process makes it (cli/base/spawn.h), and jail_ids() looks.
  *
  * No threads may run during the first three.
  */

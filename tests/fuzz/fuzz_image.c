@@ -6,8 +6,8 @@
  * more for its paths. An image that is made is whole: each inode lies in it.
  */
 #include <sys/mman.h>
-#include "cli/image_erofs.h"
-#include "cli/image_source.h"
+#include "cli/image/erofs.h"
+#include "cli/image/source.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n);
 

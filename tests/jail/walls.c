@@ -19,7 +19,7 @@
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include "cli/spawn.h"
+#include "cli/base/spawn.h"
 #include "tests/jail/walls.h"
 
 #define LEAK_FD	5	/* open in the child, and named by nobody */

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The rules that check.py enforces, as tables."""
 
+# What every part of the command may use of the rest of the tree.
+CLI = ("cli/cli.h", "vmm/base.h", "vmm/log.h", "agent/proto.h", "agent/client.h", "agent/helper.h",
+       "agent/unpack.h")
+
 # Who may include whom ("..."). The first line whose pattern matches a file decides; `%` in what
 # is allowed stands for the first word of the file's own name, so vsock_conn.c may include
 # vsock.h. Everybody may include what the compiler and libc bring along (<...>), but see LIBS.
@@ -21,9 +25,19 @@ INCLUDES = (
                              "agent/proto.h")),
     ("firmware/*",          ("vmm/base.h", "vmm/log.h", "vmm/gmem.h", "firmware/*")),
     ("agent/*",             ("agent/*",)),
-    ("cli/*",               ("cli/*", "vmm/base.h", "vmm/log.h", "agent/proto.h",
-                             "agent/client.h", "agent/helper.h", "agent/unpack.h",
-                             "devices/fs/wire.h", "devices/fs/upper.h")),
+    # The command's folders are layers: each may use those above it in this list.
+    ("cli/base/*",          CLI + ("cli/base/*",)),
+    ("cli/store/*",         CLI + ("cli/base/*", "cli/store/*")),
+    ("cli/image/*",         CLI + ("cli/base/*", "cli/store/*", "cli/image/*")),
+    ("cli/share/*",         CLI + ("cli/base/*", "cli/store/*", "cli/share/*",
+                                   "devices/fs/wire.h", "devices/fs/upper.h")),
+    ("cli/machine/*",       CLI + ("cli/base/*", "cli/store/*", "cli/image/*", "cli/share/*",
+                                   "cli/machine/*")),
+    ("cli/run/*",           CLI + ("cli/base/*", "cli/store/*", "cli/image/*", "cli/share/*",
+                                   "cli/machine/*", "cli/run/*")),
+    ("cli/keeper/*",        CLI + ("cli/base/*", "cli/store/*", "cli/image/*", "cli/share/*",
+                                   "cli/machine/*", "cli/run/*", "cli/keeper/*")),
+    ("cli/*",               CLI + ("cli/*",)),
     ("guest/*",             ()),
     ("tests/*",             ("*",)),
     ("bench/*",             ("*",)),
@@ -31,7 +45,7 @@ INCLUDES = (
 
 # Libraries and interfaces that belong to one place (<...>). Tests and benchmarks are free.
 LIBS = (
-    ("linux/kvm.h",    ("vmm/*", "cli/doctor_kvm.c")),
+    ("linux/kvm.h",    ("vmm/*", "cli/verb/doctor_kvm.c")),
     ("liburing.h",     ("vmm/loop.*",)),
     ("libfdt.h",       ("firmware/*",)),
     ("seccomp.h",      ("vmm/*", "devices/fs/*")),

@@ -2,7 +2,7 @@
 /* Folders that join a sandbox's list: what is the same, what is in the way, its config. */
 #include <criterion/criterion.h>
 #include <sys/stat.h>
-#include "cli/attach.h"
+#include "cli/keeper/attach.h"
 
 static struct shares s, want;
 static struct store_box b = STORE_BOX_NONE;

@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include "cli/bounds.h"
+#include "cli/machine/bounds.h"
 
 static char top[64];
 static struct bounds group;

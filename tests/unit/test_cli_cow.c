@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sys/xattr.h>
-#include "cli/cow.h"
+#include "cli/share/cow.h"
 #include "devices/fs/upper.h"
 
 static char dir[64];

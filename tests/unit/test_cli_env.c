@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <sys/mman.h>
-#include "cli/env.h"
+#include "cli/base/env.h"
 
 static struct env env;
 static struct err e;

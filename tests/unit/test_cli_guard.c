@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The guards on sharing, on a host that exists only here. */
 #include <criterion/criterion.h>
-#include "cli/guard.h"
+#include "cli/share/guard.h"
 
 /* ~/.ssh leads to a disk of its own, /home/ann to /data/ann, /etc is in place. */
 static char *leads(const char *path)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <sys/mman.h>
-#include "cli/kernel.h"
+#include "cli/machine/kernel.h"
 
 static char release[KERNEL_RELEASE_MAX];
 

@@ -8,7 +8,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include "cli/monitor.h"
+#include "cli/machine/monitor.h"
 
 static char script[64];
 static struct monitor m = MONITOR_NONE;

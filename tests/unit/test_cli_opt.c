@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
-#include "cli/opt.h"
+#include "cli/base/opt.h"
 
 struct into { char log[256]; };
 

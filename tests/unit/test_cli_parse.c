@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
-#include "cli/parse.h"
+#include "cli/base/parse.h"
 
 static struct err e;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
 #include <sys/mman.h>
-#include "cli/result.h"
+#include "cli/base/result.h"
 
 /* A memfd with that content. */
 static int file(const char *text, size_t len)

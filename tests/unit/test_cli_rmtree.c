@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include "cli/rmtree.h"
+#include "cli/base/rmtree.h"
 
 static char dir[64];
 static int at;

@@ -5,7 +5,7 @@
 #include <ftw.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include "cli/rundir.h"
+#include "cli/machine/rundir.h"
 
 static char top[64];
 static struct err e;

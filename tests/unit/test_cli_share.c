@@ -4,7 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sys/stat.h>
-#include "cli/share.h"
+#include "cli/share/share.h"
 
 static struct shares s;
 static struct err e;

@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include "cli/snapdir.h"
+#include "cli/machine/snapdir.h"
 
 static char top[] = "/tmp/snapdir-XXXXXX";
 static int root;

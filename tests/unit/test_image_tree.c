@@ -5,8 +5,8 @@
  */
 #include <criterion/criterion.h>
 #include <sys/mman.h>
-#include "cli/image_erofs.h"
-#include "cli/image_source.h"
+#include "cli/image/erofs.h"
+#include "cli/image/source.h"
 
 static struct image_tree t;
 static struct err e;

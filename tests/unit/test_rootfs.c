@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <criterion/criterion.h>
-#include "cli/rootfs.h"
+#include "cli/machine/rootfs.h"
 
 static struct rootfs r = ROOTFS_NONE;
 static struct err e;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Settings as text, and where `sandbox cp` copies to. */
 #include <criterion/criterion.h>
-#include "cli/cp_path.h"
-#include "cli/settings.h"
+#include "cli/verb/cp_path.h"
+#include "cli/run/settings.h"
 
 TestSuite(settings, .timeout = 30);
 

@@ -5,7 +5,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include "cli/store.h"
+#include "cli/store/store.h"
 
 static char top[64];
 

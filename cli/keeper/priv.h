@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * priv.h - between the files of the keeper: keeper.c (life), loop.c (what
+ * it waits for), calls.c (what it can be asked), ask.c (who asks).
+ */
+#ifndef CLI_KEEPER_PRIV_H
+#define CLI_KEEPER_PRIV_H
+#include "cli/keeper/keeper.h"
+
+/* What the starting command hands over. */
+#define KEEPER_DIR_FD		3
+#define KEEPER_REPORT_FD	4
+#define KEEPER_SOCKET		"c"	/* in the runtime folder */
+
+/* Listen for requests. 0 or -errno with a sentence. */
+int keeper_listen(struct keeper *k, struct err *e) must_check;
+/* Rows of the table that have files of their own. */
+int keeper_serve_attach(struct keeper *k, struct keeper_req *r, struct err *e);
+int keeper_serve_detach(struct keeper *k, struct keeper_req *r, struct err *e);
+/* {"name": SNAPSHOT}: save the machine, which goes on. */
+int keeper_serve_snapshot(struct keeper *k, struct keeper_req *r, struct err *e);
+/*
+ * {"dir": FOLDER}: the machine as it was saved there, in place of the one that runs.
+ * When that cannot be restored the sandbox has ended.
+ */
+int keeper_serve_rollback(struct keeper *k, struct keeper_req *r, struct err *e);
+/* Serve until the monitor has ended; it is reaped then. */
+void keeper_loop(struct keeper *k);
+/* Close every connection: for those who wait for the end, this is it. */
+void keeper_hang_up(struct keeper *k);
+#endif

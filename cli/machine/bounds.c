@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bounds.c - where is this process, above which folder may this user make one, and
+ * which controllers work there.
+ *
+ * In v2 a group that holds processes cannot have limited groups in it, so the nearest
+ * group above our own is taken that hands its controllers on and is ours to
+ * write. In v1 each controller has a tree of its own, and a group is made in ours.
+ *
+ * A folder is named after the process that made it; one of a process that is gone is
+ * removed by the next.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include "cli/machine/bounds.h"
+
+#define PREFIX	"sandbox-"
+
+static ssize_t read_text(const char *dir, const char *name, char *buf, size_t len)
+{
+	char path[PLACES_MAX + 64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	{
+		auto_fd fd = open(path, O_RDONLY | O_CLOEXEC);
+
+		n = fd < 0 ? -1 : read(fd, buf, len - 1);
+	}
+	buf[n < 0 ? 0 : n] = '\0';
+	return n;
+}
+
+static bool write_number(const char *dir, const char *name, uint64_t v)
+{
+	char path[PLACES_MAX + 64], text[24];
+	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	{
+		auto_fd fd = open(path, O_WRONLY | O_CLOEXEC);
+
+		return fd >= 0 && write(fd, text, (size_t)n) == n;
+	}
+}
+
+static bool has_word(const char *text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = text; (p = strstr(p, word)); p += len)
+		if ((p == text || strchr(" ,\n", p[-1])) && (!p[len] || strchr(" ,\n", p[len])))
+			return true;
+	return false;
+}
+
+/*
+ * The folder of our group: the line of @proc/self/cgroup whose second field is
+ * @controller ("" is v2), below the mount point of that tree.
+ */
+static bool own_folder(struct place *p, struct place *top, const char *proc,
+		       const char *controller)
+{
+	char text[8192], mounts[32768], root[512], at[512], tail[512], *own = NULL;
+
+	if (read_text(proc, "self/cgroup", text, sizeof(text)) <= 0 ||
+	    read_text(proc, "self/mountinfo", mounts, sizeof(mounts)) <= 0)
+		return false;
+	for (char *line = strtok(text, "\n"); line && !own; line = strtok(NULL, "\n")) {
+		char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
+
+		if (!second)
+			continue;
+		*second = '\0';
+		if (*controller ? has_word(first + 1, controller) : !first[1])
+			own = second + 1;
+	}
+	for (char *line = strtok(mounts, "\n"); own && line; line = strtok(NULL, "\n")) {
+		size_t n;
+
+		/* ... ROOT MOUNT-POINT OPTIONS... - TYPE SOURCE OPTIONS */
+		if (sscanf(line, "%*s %*s %*s %511s %511s %*[^-]- %511[^\n]", root, at,
+			   tail) != 3 ||
+		    strncmp(tail, *controller ? "cgroup " : "cgroup2 ", *controller ? 7 : 8) ||
+		    (*controller && !has_word(tail, controller)))
+			continue;
+		n = strcmp(root, "/") && !strncmp(own, root, strlen(root)) ? strlen(root) : 0;
+		snprintf(top->path, sizeof(top->path), "%s", at);
+		snprintf(p->path, sizeof(p->path), "%s%s", at, strcmp(own + n, "/") ? own + n : "");
+		return true;
+	}
+	return false;
+}
+
+/* Folders of processes that are gone. */
+static void sweep(const char *dir)
+{
+	DIR *d = opendir(dir);
+	char path[PLACES_MAX + 300];
+
+	for (const struct dirent *de; d && (de = readdir(d));) {
+		long pid;
+
+		if (strncmp(de->d_name, PREFIX, sizeof(PREFIX) - 1))
+			continue;
+		pid = strtol(de->d_name + sizeof(PREFIX) - 1, NULL, 10);
+		if (pid <= 0 || !kill((pid_t)pid, 0) || errno != ESRCH)
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, de->d_name);
+		(void)rmdir(path);	/* not while there is anybody in it */
+	}
+	if (d)
+		closedir(d);
+}
+
+/* A new folder in @parent; nothing happens where that is not allowed. */
+static bool add(struct bounds *c, const struct place *parent)
+{
+	static unsigned number;
+	struct place *p = &c->dir[c->n];
+
+	sweep(parent->path);
+	if ((size_t)snprintf(p->path, sizeof(p->path), "%.*s/" PREFIX "%d-%u",
+			     (int)sizeof(p->path) - 40, parent->path, (int)getpid(), number++) >=
+	    sizeof(p->path) || mkdir(p->path, 0700))
+		return false;
+	c->n++;
+	return true;
+}
+
+static void limited(struct bounds *c, bool done, const char *what)
+{
+	size_t n = strlen(c->what);
+
+	if (done)
+		snprintf(c->what + n, sizeof(c->what) - n, "%s%s", n ? " " : "", what);
+}
+
+/* A folder without a limit is of no use. */
+static void drop_if_idle(struct bounds *c, const char *before)
+{
+	if (!strcmp(c->what, before))
+		(void)rmdir(c->dir[--c->n].path);
+}
+
+static void make_v2(struct bounds *c, const char *proc, const struct bounds_limits *l)
+{
+	struct place at, top;
+	char text[1024];
+
+	if (!own_folder(&at, &top, proc, ""))
+		return;
+	for (;;) {
+		if (read_text(at.path, "cgroup.subtree_control", text, sizeof(text)) > 0 &&
+		    (has_word(text, "memory") || has_word(text, "pids")) && add(c, &at))
+			break;
+		if (!strcmp(at.path, top.path) || !strrchr(at.path, '/'))
+			return;
+		*strrchr(at.path, '/') = '\0';
+	}
+	limited(c, write_number(c->dir[0].path, "memory.max", l->memory), "memory");
+	limited(c, write_number(c->dir[0].path, "pids.max", l->pids), "pids");
+	drop_if_idle(c, "");
+}
+
+static void make_v1(struct bounds *c, const char *proc, const char *controller, const char *file,
+		    uint64_t value)
+{
+	struct place at, top;
+	char before[sizeof(c->what)];
+
+	if (!own_folder(&at, &top, proc, controller) || !add(c, &at))
+		return;
+	memcpy(before, c->what, sizeof(before));
+	limited(c, write_number(c->dir[c->n - 1].path, file, value), controller);
+	drop_if_idle(c, before);
+}
+
+void bounds_make(struct bounds *c, const char *proc, const struct bounds_limits *l)
+{
+	*c = (struct bounds)BOUNDS_NONE;
+	make_v2(c, proc, l);
+	if (c->n)
+		return;
+	make_v1(c, proc, "memory", "memory.limit_in_bytes", l->memory);
+	make_v1(c, proc, "pids", "pids.max", l->pids);
+}
+
+unsigned bounds_doors(const struct bounds *c, int fd[BOUNDS_MAX])
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < c->n; i++) {
+		char path[PLACES_MAX + 64];
+
+		snprintf(path, sizeof(path), "%s/cgroup.procs", c->dir[i].path);
+		fd[n] = open(path, O_WRONLY | O_CLOEXEC);
+		n += fd[n] >= 0;
+	}
+	return n;
+}
+
+bool bounds_has(const struct bounds *c, pid_t pid)
+{
+	char text[4096], word[16];
+
+	snprintf(word, sizeof(word), "%d", (int)pid);
+	for (unsigned i = 0; i < c->n; i++)
+		if (read_text(c->dir[i].path, "cgroup.procs", text, sizeof(text)) <= 0 ||
+		    !has_word(text, word))
+			return false;
+	return c->n;
+}
+
+void bounds_remove(struct bounds *c)
+{
+	while (c->n)
+		(void)rmdir(c->dir[--c->n].path);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * rootfs.h - the root file system of a sandbox: an image or the built-in root, and over
+ * it a tmpfs (the default), a disk of the sandbox's own, or nothing; and tmpfs at
+ * other places. Main thread only.
+ *
+ * Flags fill in the first part; rootfs_open() and rootfs_disk() the rest.
+ */
+#ifndef CLI_MACHINE_ROOTFS_H
+#define CLI_MACHINE_ROOTFS_H
+#include "agent/client.h"
+#include "cli/image/image.h"
+
+#define ROOTFS_DISK_MIN (16ull << 20)
+#define ROOTFS_DISK_MAX (1ull << 44)
+
+struct rootfs {
+	const char *ref;		/* of the image; NULL: the built-in root */
+	uint64_t disk;			/* bytes; 0: none */
+	bool read_only;
+	char *tmpfs[PROTO_TMPFS_MAX];	/* "SIZE:PATH", owned */
+	size_t n_tmpfs;
+	int disk_dir;			/* folder that keeps the disk as `disk`; 0: it vanishes */
+
+	struct image image;		/* with @ref, once it is open */
+	int disk_fd;			/* -1: not there (yet) */
+};
+
+#define ROOTFS_NONE { .image = IMAGE_NONE, .disk_fd = -1 }
+
+int rootfs_disk_flag(struct rootfs *r, const char *value, struct err *e) must_check;
+/* PATH[:size=SIZE] */
+int rootfs_tmpfs_flag(struct rootfs *r, const char *value, struct err *e) must_check;
+
+/* Find the image, and check that the flags go together. 0 or -errno with a sentence. */
+int rootfs_open(struct rootfs *r, struct err *e) must_check;
+/*
+ * Open the disk, which is made and formatted the first time. One that is there keeps
+ * its size. Nothing without --disk.
+ */
+int rootfs_disk(struct rootfs *r, struct err *e) must_check;
+void rootfs_free(struct rootfs *r);
+
+/*
+ * Have the agent set it up. @bare: for a template, only the image; @restored: the
+ * guest comes from such a template. 0 or -errno with a sentence.
+ */
+int rootfs_apply(const struct rootfs *r, struct client *c, bool bare, bool restored,
+		 struct err *e) must_check;
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cow.h - what a guest changed in a copy-on-write share: found by laying the upper tree
+ * (devices/fs/upper.h) over the host's folder, shown, taken over.
+ *
+ * Everything in an upper tree was chosen by a guest: names, depth, modes, links. The host's
+ * folder is reached only component by component beneath its root, and no link in it is
+ * followed. Main thread only.
+ */
+#ifndef CLI_SHARE_COW_H
+#define CLI_SHARE_COW_H
+#include <sys/stat.h>
+#include "vmm/base.h"
+
+enum cow_kind { COW_ADDED, COW_CHANGED, COW_DELETED, COW_MODE };
+
+struct cow_change {
+	enum cow_kind kind;
+	char *path;		/* below the share's root, without a slash in front */
+	mode_t old_mode, new_mode;	/* st_mode; 0 where there is nothing */
+	const char *conflict;	/* the host changed it meanwhile: how; NULL: it did not */
+};
+
+/* In the order in which they can be applied. */
+struct cow_list {
+	struct cow_change *v;
+	size_t n, room;
+	uint64_t *hidden;	/* inodes of the host's that a deletion hides, sorted */
+	size_t n_hidden, room_hidden;
+};
+
+/*
+ * All differences between the host's folder @lower and what @upper (its `tree`) makes of it,
+ * both open for reading. 0 or -errno with a sentence. cow_free() in every case.
+ */
+int cow_scan(int upper, int lower, struct cow_list *l, struct err *e) must_check;
+void cow_free(struct cow_list *l);
+/*
+ * Folders that were closed to their owner are opened for as long as they are looked at; this
+ * gives all of them their modes back. To be called last.
+ */
+void cow_restore_modes(void);
+
+/* One line: "added    PATH", with what is no text in the name escaped. */
+void cow_print(const struct cow_change *c, const char *prefix, FILE *out);
+/* A unified diff with git's headers; control characters of the files escaped if @safe. */
+int cow_diff(int upper, int lower, const struct cow_change *c, const char *prefix, bool safe,
+	     FILE *out, struct err *e) must_check;
+/*
+ * Do to the host's folder what the guest did, one entry, whole or not at all. -EBUSY with a
+ * sentence on a conflict, also on one that has come since the scan; -EPERM for a link that
+ * leads out of the folder, unless @any_link. @live: a server is at work on the upper tree,
+ * which then keeps the entry (and remembers the new file as its origin); otherwise the entry
+ * goes from there.
+ */
+int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_change *c,
+	      bool any_link, bool live, struct err *e) must_check;
+
+/* ---- for cow*.c ---- */
+
+/* Open a directory or a regular file below @root, no link followed, closed modes opened. -errno. */
+int cow_open(int root, const char *path, int flags) must_check;
+/* The same for a name in @dir. */
+int cow_open_name(int dir, const char *name, int flags) must_check;
+/* The directory that @path is in; *name: its last component. -errno. */
+int cow_open_parent(int root, const char *path, const char **name) must_check;
+/* How the host's entry differs from what the upper one was made from; NULL: it does not. */
+const char *cow_conflict(int upper_dir, int lower_dir, const char *name,
+			 const struct cow_list *l);
+bool cow_is_whiteout(const struct stat *st);
+#endif

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cow_apply.c - one change, done to the host's folder.
+ *
+ * A file is copied beside the one that it replaces and put in its place by a rename, after
+ * a last look whether the host's is still what the guest saw. Nothing that a guest names
+ * is followed: folders are opened one by one, and a link is made, never used.
+ *
+ * A folder is removed only when it is empty by then: what the host has put there since is
+ * not the guest's to delete.
+ */
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/random.h>
+#include <sys/xattr.h>
+#include "cli/share/cow.h"
+#include "devices/fs/upper.h"
+
+#define TEMP ".sandbox-apply-"
+
+struct apply {
+	const struct cow_list *l;
+	const struct cow_change *c;
+	int up, low;		/* the folders that it is in */
+	const char *name;
+	char temp[40];		/* what is not in its place yet; "" */
+	struct err *e;
+};
+
+static int fail(const struct apply *a, int rc, const char *what)
+{
+	return err_set(a->e, rc, "%s %.120s", what, a->c->path);
+}
+
+static int conflict(const struct apply *a, const char *how)
+{
+	return err_say(a->e, -EBUSY, "%.120s %s meanwhile; look at both with 'sandbox diff', and "
+		       "move one of them out of the way", a->c->path, how);
+}
+
+static int copy_data(int from, int to)
+{
+	static char buf[1u << 20];
+
+	for (;;) {
+		ssize_t n = copy_file_range(from, NULL, to, NULL, 1u << 30, 0);
+
+		if (!n)
+			return 0;
+		if (n < 0)
+			break;
+	}
+	for (;;) {
+		ssize_t n = read(from, buf, sizeof(buf));
+
+		if (n <= 0)
+			return n ? -errno : 0;
+		for (ssize_t off = 0; off < n;) {
+			ssize_t w = write(to, buf + off, (size_t)(n - off));
+
+			if (w < 0)
+				return -errno;
+			off += w;
+		}
+	}
+}
+
+/* Owner of the file that it replaces, mode and time of the guest's. */
+static int dress(const struct apply *a, int fd)
+{
+	struct stat up, low;
+	struct timespec t[2];
+
+	if (fstatat(a->up, a->name, &up, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (!fstatat(a->low, a->name, &low, AT_SYMLINK_NOFOLLOW) &&
+	    (low.st_uid != geteuid() || low.st_gid != getegid()))
+		(void)!fchown(fd, low.st_uid, low.st_gid);
+	t[0] = up.st_atim;
+	t[1] = up.st_mtim;
+	if (fchmod(fd, up.st_mode & 01777) || futimens(fd, t))
+		return -errno;
+	return 0;
+}
+
+static int make_file(struct apply *a)
+{
+	auto_fd from = cow_open(a->up, a->name, O_RDONLY);
+	auto_fd to = from < 0 ? -1 : openat(a->low, a->temp, O_WRONLY | O_CREAT | O_EXCL |
+					    O_NOFOLLOW | O_CLOEXEC, 0600);
+	int rc;
+
+	if (to < 0)
+		return from < 0 ? from : -errno;
+	rc = copy_data(from, to);
+	if (!rc)
+		rc = dress(a, to);
+	return !rc && fsync(to) ? -errno : rc;
+}
+
+/* Would the guest's link, used on the host, lead out of the folder? */
+static bool leads_out(const char *path, const char *target)
+{
+	int depth = 0;
+
+	for (const char *p = path; (p = strchr(p, '/')); p++)
+		depth++;
+	if (*target == '/')
+		return true;
+	for (const char *p = target; *p;) {
+		size_t n = strcspn(p, "/");
+
+		if (n == 2 && !memcmp(p, "..", 2))
+			depth--;
+		else if (n && !(n == 1 && *p == '.'))
+			depth++;
+		if (depth < 0)
+			return true;
+		p += n + (p[n] == '/');
+	}
+	return false;
+}
+
+static int make_link(struct apply *a, bool any)
+{
+	char target[PATH_MAX];
+	ssize_t n = readlinkat(a->up, a->name, target, sizeof(target) - 1);
+
+	if (n < 0)
+		return -errno;
+	target[n] = '\0';
+	if (!any && leads_out(a->c->path, target))
+		return err_say(a->e, -EPERM, "%.100s is a symbolic link that leads out of the "
+			       "shared folder, to %.80s; add --yes to take it over all the same",
+			       a->c->path, target);
+	return symlinkat(target, a->low, a->temp) ? -errno : 0;
+}
+
+/* A new entry under another name, then in its place. */
+static int put(struct apply *a, bool any_link)
+{
+	mode_t type = a->c->new_mode & S_IFMT;
+	const char *how;
+	uint64_t id;
+	int rc;
+
+	if (type != S_IFREG && type != S_IFLNK)
+		return err_say(a->e, -ENOTSUP, "%.120s is neither a file nor a folder nor a link, "
+			       "and stays in the sandbox", a->c->path);
+	if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
+		return err_set(a->e, -EIO, "getrandom");
+	snprintf(a->temp, sizeof(a->temp), TEMP "%016llx", (unsigned long long)id);
+	a->e->code = 0;
+	rc = type == S_IFREG ? make_file(a) : make_link(a, any_link);
+	how = rc ? NULL : cow_conflict(a->up, a->low, a->name, a->l);
+	if (how)
+		rc = conflict(a, how);
+	else if (!rc && renameat2(a->low, a->temp, a->low, a->name,
+				  a->c->kind == COW_ADDED ? RENAME_NOREPLACE : 0))
+		rc = errno == EEXIST ? conflict(a, "was made on the host") : -errno;
+	if (!rc)
+		return 0;
+	(void)unlinkat(a->low, a->temp, 0);
+	return a->e->code ? rc : fail(a, rc, "make");
+}
+
+static int make_folder(const struct apply *a)
+{
+	struct stat st;
+
+	if (mkdirat(a->low, a->name, 0700)) {
+		if (errno != EEXIST || fstatat(a->low, a->name, &st, AT_SYMLINK_NOFOLLOW) ||
+		    !S_ISDIR(st.st_mode))
+			return fail(a, -errno, "make the folder");
+		return 0;
+	}
+	return fchmodat(a->low, a->name, a->c->new_mode & 01777, 0) ?
+	       fail(a, -errno, "make the folder") : 0;
+}
+
+static int set_mode(const struct apply *a)
+{
+	auto_fd fd = cow_open(a->low, a->name, O_RDONLY);
+
+	if (fd < 0 || fchmod(fd, a->c->new_mode & 01777))
+		return fail(a, fd < 0 ? fd : -errno, "set the mode of");
+	return 0;
+}
+
+static int drop(const struct apply *a)
+{
+	bool dir = S_ISDIR(a->c->old_mode);
+
+	if (!unlinkat(a->low, a->name, dir ? AT_REMOVEDIR : 0) || errno == ENOENT)
+		return 0;
+	if (dir && (errno == ENOTEMPTY || errno == EEXIST))
+		return conflict(a, "got new files on the host");
+	return fail(a, -errno, "delete");
+}
+
+/* ---- what the sandbox keeps ---- */
+
+/* The host's new file is what the guest's was made from, so it is no conflict next time. */
+static void remember(const struct apply *a)
+{
+	auto_fd fd = cow_open(a->up, a->name, O_RDONLY);
+	char text[96];
+	struct stat st;
+
+	if (fd < 0 || fstatat(a->low, a->name, &st, AT_SYMLINK_NOFOLLOW))
+		return;
+	snprintf(text, sizeof(text), "%llu %lld %ld %llu", (unsigned long long)st.st_ino,
+		 (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec, (unsigned long long)st.st_size);
+	(void)!fsetxattr(fd, UPPER_ORIGIN, text, strlen(text), 0);
+}
+
+/* Nothing differs there any more: the sandbox sees the host's again. */
+static void forget(const struct apply *a)
+{
+	struct stat st;
+
+	if (!fstatat(a->up, a->name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISDIR(st.st_mode))
+		(void)unlinkat(a->up, a->name, 0);
+}
+
+int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_change *c,
+	      bool any_link, bool live, struct err *e)
+{
+	struct apply a = { .l = l, .c = c, .e = e };
+	auto_fd up = cow_open_parent(upper, c->path, &a.name);
+	auto_fd low = cow_open_parent(lower, c->path, &a.name);
+	int rc = 0;
+
+	if (c->conflict)
+		return conflict(&a, c->conflict);
+	if (low < 0)
+		return c->kind == COW_DELETED ? 0 : fail(&a, low, "open the folder of");
+	a.up = up;
+	a.low = low;
+	switch (c->kind) {
+	case COW_DELETED: rc = drop(&a); break;
+	case COW_MODE: rc = set_mode(&a); break;
+	case COW_ADDED:
+	case COW_CHANGED: rc = S_ISDIR(c->new_mode) ? make_folder(&a) : put(&a, any_link); break;
+	}
+	if (rc || up < 0)
+		return rc;
+	if (!live)
+		forget(&a);
+	else if (S_ISREG(c->new_mode))
+		remember(&a);
+	return 0;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attach.c - `sandbox attach` and `sandbox detach`: share a folder with a sandbox
+ * that runs, and take it back.
+ *
+ * What is asked for is checked here, where the person's current folder is and where
+ * --yes can be asked for; the sandbox's keeper does it.
+ */
+#include <limits.h>
+#include "cli/keeper/attach.h"
+#include "cli/cli.h"
+#include "cli/share/guard.h"
+#include "cli/keeper/keeper.h"
+
+#define ASK_MS 90000
+
+struct attach {
+	const char *vm;
+	bool yes;
+};
+
+static int opt_vm(void *into, const char *value, struct err *e)
+{
+	((struct attach *)into)->vm = value;
+	return store_name_check(value, e);
+}
+
+static int opt_yes(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct attach *)into)->yes = true;
+	return 0;
+}
+
+static bool runs(const char *name)
+{
+	struct store_box b = STORE_BOX_NONE;
+	struct store_state s;
+	struct err e;
+	bool yes = !store_open(&b, name, &e) && !store_state(&b, &s, &e) &&
+		   s.life == STORE_RUNNING;
+
+	store_close(&b);
+	return yes;
+}
+
+/* The only one that runs, if there is exactly one. */
+static int choose(char vm[static STORE_NAME_MAX], struct err *e)
+{
+	size_t all;
+	char **names = store_names(&all, e);
+	unsigned n = 0;
+
+	if (!names)
+		return e->code;
+	for (char **p = names; *p; p++)
+		if (runs(*p) && !n++)
+			snprintf(vm, STORE_NAME_MAX, "%s", *p);
+	store_names_free(names);
+	if (n == 1)
+		return 0;
+	return err_say(e, -EINVAL, n ? "%u sandboxes run; say which with --vm NAME" :
+		       "no sandbox runs; start one with 'sandbox start NAME'", n);
+}
+
+/* The one that is asked for, locked if it does not run. */
+static int open_box(const char *vm, struct store_box *b, bool *running, struct err *e)
+{
+	int rc = store_open(b, vm, e);
+
+	if (rc)
+		return rc;
+	rc = store_lock(b, e);
+	*running = rc == -EBUSY;
+	return *running ? 0 : rc;
+}
+
+static int ask(const char *vm, const char *what, json_t *args, bool *there, struct err *e)
+{
+	json_t *answer = NULL;
+	int rc = keeper_ask_box(vm, what, args, NULL, 0, ASK_MS, &answer, e);
+
+	*there = !rc && json_is_true(json_object_get(answer, "there"));
+	json_decref(answer);
+	return rc;
+}
+
+static int attach(const struct attach *a, struct store_box *b, bool running, const char *text,
+		  struct err *e)
+{
+	struct shares one = { 0 };
+	auto_mem char *whole = NULL;
+	bool there;
+	int rc = shares_add(&one, text, e);
+
+	if (!rc && !a->yes)
+		rc = shares_guard(&one, e);
+	whole = rc ? NULL : share_text(&one.v[0]);
+	shares_free(&one);
+	if (rc || !whole)
+		return rc ? rc : err_set(e, -ENOMEM, "attach");
+	if (!running)
+		return attach_stopped(b, whole, a->yes, e);
+	return ask(b->name, "attach", json_pack("{s:s, s:b}", "share", whole, "yes", a->yes),
+		   &there, e);
+}
+
+static int detach_path(struct store_box *b, bool running, const char *path, bool *there,
+		       struct err *e)
+{
+	if (!running)
+		return detach_stopped(b, path, there, e);
+	return ask(b->name, "detach", json_pack("{s:s}", "path", path), there, e);
+}
+
+/* A folder that is gone from the host can be detached still, by its name. */
+static int detach(struct store_box *b, bool running, const char *path, struct err *e)
+{
+	auto_mem char *real = realpath(path, NULL);
+	bool there = false;
+	int rc = detach_path(b, running, real ? real : path, &there, e);
+
+	if (!rc && !there && real && strcmp(real, path) != 0)
+		rc = detach_path(b, running, path, &there, e);
+	if (!rc && !there)
+		cli_say("%.200s was not shared with '%s'", path, b->name);
+	return rc;
+}
+
+static int attach_main(const struct verb *v, int argc, char **argv)
+{
+	struct attach a = { 0 };
+	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
+	struct err e = { 0 };
+	char vm[STORE_NAME_MAX] = "";
+	struct store_box b = STORE_BOX_NONE;
+	bool running;
+	int n, rc, status = words ? cli_begin_words(v, argc, argv, &a, words, &n) : CLI_FAILED;
+
+	if (status >= 0)
+		return status;
+	if (n != 1) {
+		cli_say("%s: name one folder; see 'sandbox %s --help'", v->name, v->name);
+		return CLI_USAGE;
+	}
+	rc = 0;
+	if (a.vm)
+		snprintf(vm, sizeof(vm), "%s", a.vm);
+	else
+		rc = choose(vm, &e);
+	if (!rc)
+		rc = open_box(vm, &b, &running, &e);
+	if (!rc)
+		rc = v == &verb_attach ? attach(&a, &b, running, words[0], &e) :
+					 detach(&b, running, words[0], &e);
+	store_close(&b);
+	if (!rc)
+		return CLI_OK;
+	cli_say("%s: %s", v->name, e.msg);
+	return cli_status_of(rc);
+}
+
+static const struct opt attach_opts[] = {
+	{ "vm", 0, "NAME", "with that sandbox (default: the one that runs)", opt_vm, NULL },
+	{ "yes", 'y', NULL, "share also what is guarded, such as a home or its .ssh", opt_yes,
+	  NULL },
+	{ 0 },
+};
+
+static const struct opt detach_opts[] = {
+	{ "vm", 0, "NAME", "from that sandbox (default: the one that runs)", opt_vm, NULL },
+	{ 0 },
+};
+
+const struct verb verb_attach = {
+	.name = "attach", .args = "DIR[:DST][:ro|rw|cow]",
+	.summary = "Share a folder with a sandbox, at once and at each start from then on",
+	.example = "  sandbox attach .\n  sandbox attach --vm web ~/site:/srv:ro\n",
+	.table = attach_opts, .main = attach_main,
+};
+
+const struct verb verb_detach = {
+	.name = "detach", .args = "DIR",
+	.summary = "Take a shared folder back, named by its path here or in the guest",
+	.example = "  sandbox detach --vm web ~/site\n",
+	.table = detach_opts, .main = attach_main,
+};

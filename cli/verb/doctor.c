@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * doctor.c - `sandbox doctor`: runs every check and prints one line for each,
+ * as text or as JSON.
+ */
+#include <jansson.h>
+#include "cli/cli.h"
+#include "cli/verb/doctor.h"
+
+static const char *const grades[] = {
+	[DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "FAIL",
+};
+
+struct doctor_conf { bool json; };
+
+void doctor_set(struct doctor_finding *f, enum doctor_grade grade, const char *remedy,
+		const char *what, ...)
+{
+	va_list ap;
+
+	f->grade = grade;
+	snprintf(f->remedy, sizeof(f->remedy), "%s", remedy ? remedy : "");
+	va_start(ap, what);
+	vsnprintf(f->what, sizeof(f->what), what, ap);
+	va_end(ap);
+}
+
+static void print_line(const struct doctor_check *c, const struct doctor_finding *f)
+{
+	printf("%-4s  %-13s %s", grades[f->grade], c->name, f->what);
+	if (f->remedy[0])
+		printf(" \u2014 %s", f->remedy);
+	putchar('\n');
+}
+
+static void add_object(json_t *list, const struct doctor_check *c, const struct doctor_finding *f)
+{
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s*}", "check", c->name, "grade",
+		f->grade == DOCTOR_FAIL ? "fail" : grades[f->grade], "found", f->what, "remedy",
+		f->remedy[0] ? f->remedy : NULL));
+}
+
+/* Returns the worst grade. */
+static enum doctor_grade run_all(const struct doctor_check *c, json_t *list)
+{
+	enum doctor_grade worst = DOCTOR_OK;
+
+	for (; c->name; c++) {
+		struct doctor_finding f = { 0 };
+
+		c->run(&f);
+		if (list)
+			add_object(list, c, &f);
+		else
+			print_line(c, &f);
+		worst = f.grade > worst ? f.grade : worst;
+	}
+	return worst;
+}
+
+static int print_json(json_t *list, bool ok)
+{
+	json_t *o = json_pack("{s:b, s:O}", "ok", ok, "checks", list);
+	int rc = o ? json_dumpf(o, stdout, JSON_INDENT(2)) : -1;
+
+	json_decref(o);
+	putchar('\n');
+	return rc;
+}
+
+static int opt_json(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct doctor_conf *)into)->json = true;
+	return 0;
+}
+
+static const struct opt doctor_opts[] = {
+	{ "json", 0, NULL, "print the findings as JSON", opt_json, NULL },
+	{ 0 },
+};
+
+static int doctor_main(const struct verb *v, int argc, char **argv)
+{
+	struct doctor_conf conf = { 0 };
+	enum doctor_grade worst, w;
+	struct opt_end end;
+	int status = cli_begin(v, argc, argv, &conf, &end);
+	json_t *list;
+
+	if (status >= 0)
+		return status;
+	if (end.words < argc) {
+		cli_say("doctor: '%s' is one word too many", argv[end.words]);
+		return CLI_USAGE;
+	}
+	list = conf.json ? json_array() : NULL;
+	worst = run_all(doctor_kvm_checks, list);
+	w = run_all(doctor_host_checks, list);
+	worst = w > worst ? w : worst;
+	status = worst == DOCTOR_FAIL ? CLI_FAILED : CLI_OK;
+	if (conf.json && print_json(list, status == CLI_OK))
+		status = CLI_FAILED;
+	json_decref(list);
+	return fflush(stdout) ? CLI_FAILED : status;
+}
+
+const struct verb verb_doctor = {
+	.name = "doctor", .args = "", .summary = "Check this host, and say what to do about it",
+	.example = "  sandbox doctor\n", .table = doctor_opts, .main = doctor_main,
+};

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * doctor.h - checks of the host, one function each.
+ *
+ * A check fills in how it went, what was found, and, unless all is well, what to
+ * do about it. It changes nothing on the host and needs no privilege.
+ */
+#ifndef CLI_VERB_DOCTOR_H
+#define CLI_VERB_DOCTOR_H
+#include "vmm/base.h"
+
+enum doctor_grade {
+	DOCTOR_OK,
+	DOCTOR_WARN,	/* works, but something is slower or weaker than it could be */
+	DOCTOR_FAIL,	/* `sandbox run` cannot work */
+};
+
+struct doctor_finding {
+	enum doctor_grade grade;
+	char what[256];		/* what was found */
+	char remedy[320];	/* "" with DOCTOR_OK */
+};
+
+struct doctor_check {
+	const char *name;	/* key in --json, and first word of the line */
+	void (*run)(struct doctor_finding *f);
+};
+
+/* In the order in which they are printed. The last one has a NULL name. */
+extern const struct doctor_check doctor_host_checks[];	/* doctor_host.c */
+extern const struct doctor_check doctor_kvm_checks[];	/* doctor_kvm.c */
+
+void doctor_set(struct doctor_finding *f, enum doctor_grade grade, const char *remedy,
+		const char *what, ...) printf_like(4, 5);
+#endif

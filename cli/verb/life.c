@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * life.c - `sandbox start`, `stop`, `restart`, `rm`: each prints the names for which
+ * it is done, as they are done.
+ */
+#include "cli/verb/named.h"
+#include "cli/base/sigs.h"
+
+static int finish(struct named *n, json_t *all, int status)
+{
+	named_end(n);
+	if (n->json && all)
+		return named_print_json(all) == CLI_OK ? status : CLI_FAILED;
+	json_decref(all);
+	return fflush(stdout) ? CLI_FAILED : status;
+}
+
+/* How one name went. */
+static void tell(const struct verb *v, const struct named *n, json_t *all, const char *name, int rc,
+		 const struct err *e, const char *did, int *status)
+{
+	if (n->json)
+		json_array_append_new(all, json_pack("{s:s, s:b, s:s, s:s?}", "name", name, "ok",
+						     !rc, "result", rc ? "failed" : did, "error",
+						     rc ? e->msg : NULL));
+	else if (!rc)
+		puts(name);
+	if (rc && !n->json)
+		cli_say("%s: %s", v->name, e->msg);
+	if (rc)
+		*status = CLI_FAILED;
+}
+
+/* ---- start --------------------------------------------------------------- */
+
+/* Whether a start would be possible, and what it would be. */
+static int would_start(const char *name, struct err *e)
+{
+	struct settings s = { 0 };
+	struct run_conf c;
+	struct store_state st;
+	struct store_box b;
+	int rc = store_open(&b, name, e);
+
+	run_conf_init(&c);
+	if (!rc)
+		rc = store_state(&b, &st, e);
+	if (!rc)
+		rc = keeper_settings(&b, &s, e);
+	if (!rc)
+		rc = settings_apply(&s, "", NULL, &c, "its config", e);
+	if (!rc)
+		rc = run_conf_check(&c, e);
+	if (!rc)
+		printf("would start sandbox '%s'%s: %llu MiB of memory, %u CPU%s\n", name,
+		       st.life == STORE_RUNNING ? ", which runs already" : "",
+		       (unsigned long long)(c.memory >> 20), c.cpus, c.cpus == 1 ? "" : "s");
+	store_close(&b);
+	run_conf_free(&c);
+	settings_free(&s);
+	return rc;
+}
+
+static int start_all(const struct verb *v, struct named *n, json_t *all)
+{
+	struct err e = { 0 };
+	int sigfd = sigs_open(false, &e), status = CLI_OK, rc;
+
+	if (sigfd < 0)
+		return named_failed(v, &e);
+	for (int i = 0; i < n->n_words; i++) {
+		bool was = false;
+
+		e = (struct err){ 0 };
+		if (n->dry_run) {
+			if (would_start(n->words[i], &e)) {
+				cli_say("%s: %s", v->name, e.msg);
+				status = CLI_FAILED;
+			}
+			continue;
+		}
+		rc = named_start(n->words[i], sigfd, &was, &e);
+		if (rc > 0) {
+			status = 128 + rc;
+			break;
+		}
+		tell(v, n, all, n->words[i], rc, &e, was ? "ran already" : "started", &status);
+	}
+	close(sigfd);
+	return status;
+}
+
+static int start_main(const struct verb *v, int argc, char **argv)
+{
+	struct named n;
+	int status = named_begin(v, argc, argv, &n, 1, 0);
+	json_t *all = status < 0 && n.json ? json_array() : NULL;
+
+	return finish(&n, all, status < 0 ? start_all(v, &n, all) : status);
+}
+
+static const struct opt start_table[] = {
+	NAMED_DRY_RUN, NAMED_JSON,
+	{ 0 },
+};
+
+const struct verb verb_start = {
+	.name = "start", .args = "NAME...",
+	.summary = "Start sandboxes, and return when commands can run in them",
+	.example = "  sandbox start web\n",
+	.table = start_table, .main = start_main, .names = true,
+};
+
+/* ---- stop ---------------------------------------------------------------- */
+
+static const struct opt stop_table[] = {
+	{ "time", 't', "TIME", "how long the guest may take to power off (default 10s); 0: none",
+	  named_opt_time, NULL },
+	{ "all", 'a', NULL, "every sandbox that runs", named_opt_all, NULL },
+	NAMED_DRY_RUN, NAMED_JSON,
+	{ 0 },
+};
+
+/* With --all, the words are those that run. Released with the names. */
+static char **all_running(struct named *n, struct err *e)
+{
+	size_t count, kept = 0;
+	char **names = store_names(&count, e);
+
+	for (size_t i = 0; names && i < count; i++) {
+		struct store_state s = { 0 };
+		struct store_box b;
+		struct err quiet = { 0 };
+		bool runs = !store_open(&b, names[i], &quiet) && !store_state(&b, &s, &quiet) &&
+			    (s.life == STORE_RUNNING || s.life == STORE_STARTING);
+
+		store_close(&b);
+		if (runs)
+			names[kept++] = names[i];
+		else
+			free(names[i]);
+	}
+	if (!names)
+		return NULL;
+	names[kept] = NULL;
+	n->n_words = (int)kept;
+	return names;
+}
+
+static int stop_one(const struct named *n, const char *name, bool *was, struct err *e)
+{
+	struct store_state s;
+	struct store_box b;
+	int rc;
+
+	if (!n->dry_run)
+		return named_stop(name, n->grace_ns, "it was stopped", was, e);
+	rc = store_open(&b, name, e);
+	if (!rc)
+		rc = store_state(&b, &s, e);
+	if (!rc)
+		printf("would stop sandbox '%s', which is %s\n", name, store_life_name(s.life));
+	store_close(&b);
+	return rc;
+}
+
+static int stop_main(const struct verb *v, int argc, char **argv)
+{
+	struct named n;
+	struct err e = { 0 };
+	int status = named_begin(v, argc, argv, &n, 0, 0);
+	json_t *all = status < 0 && n.json ? json_array() : NULL;
+	char **names = NULL, **words;
+
+	if (status < 0 && !n.all == !n.n_words) {
+		cli_say("stop: give names, or --all");
+		status = CLI_USAGE;
+	}
+	words = n.words;
+	if (status < 0 && n.all)
+		words = names = all_running(&n, &e);
+	if (status < 0 && !words)
+		status = named_failed(v, &e);
+	if (status < 0) {
+		status = CLI_OK;
+		for (int i = 0; words && i < n.n_words; i++) {
+			bool was = false;
+			int rc;
+
+			e = (struct err){ 0 };
+			rc = stop_one(&n, words[i], &was, &e);
+			if (rc || !n.dry_run)
+				tell(v, &n, all, words[i], rc, &e, was ? "did not run" : "stopped",
+				     &status);
+		}
+	}
+	store_names_free(names);
+	return finish(&n, all, status);
+}
+
+const struct verb verb_stop = {
+	.name = "stop", .args = "NAME...",
+	.summary = "Ask guests to power off, and end those that do not in time",
+	.example = "  sandbox stop web\n  sandbox stop --all -t 2s\n",
+	.table = stop_table, .main = stop_main, .names = true,
+};
+
+/* ---- restart ------------------------------------------------------------- */
+
+static const struct opt restart_table[] = {
+	{ "time", 't', "TIME", "how long the guest may take to power off (default 10s); 0: none",
+	  named_opt_time, NULL },
+	NAMED_DRY_RUN, NAMED_JSON,
+	{ 0 },
+};
+
+static int restart_main(const struct verb *v, int argc, char **argv)
+{
+	struct named n;
+	struct err e = { 0 };
+	int status = named_begin(v, argc, argv, &n, 1, 0), rc = 0;
+	json_t *all = status < 0 && n.json ? json_array() : NULL;
+	bool was;
+
+	if (status >= 0 || n.dry_run)
+		return finish(&n, all, status < 0 ? start_all(v, &n, all) : status);
+	status = CLI_OK;
+	for (int i = 0; i < n.n_words; i++) {
+		e = (struct err){ 0 };
+		rc = named_stop(n.words[i], n.grace_ns, "it was restarted", &was, &e);
+		if (rc) {
+			tell(v, &n, all, n.words[i], rc, &e, "", &status);
+			n.words[i][0] = '\0';
+		}
+	}
+	for (int i = 0; i < n.n_words; i++)
+		if (n.words[i][0]) {
+			struct named one = { .json = n.json, .n_words = 1, .words = &n.words[i] };
+
+			rc = start_all(v, &one, all);
+			status = rc ? rc : status;
+		}
+	return finish(&n, all, status);
+}
+
+const struct verb verb_restart = {
+	.name = "restart", .args = "NAME...",
+	.summary = "Stop sandboxes and start them again",
+	.example = "  sandbox restart web\n",
+	.table = restart_table, .main = restart_main, .names = true,
+};
+
+/* ---- rm ------------------------------------------------------------------ */
+
+static const struct opt rm_table[] = {
+	{ "force", 'f', NULL, "stop those that run, and do not ask", named_opt_force, NULL },
+	NAMED_YES, NAMED_DRY_RUN, NAMED_JSON,
+	{ 0 },
+};
+
+static int rm_main(const struct verb *v, int argc, char **argv)
+{
+	struct named n;
+	struct err e = { 0 };
+	struct store_box b;
+	int status = named_begin(v, argc, argv, &n, 1, 0), rc;
+	json_t *all = status < 0 && n.json ? json_array() : NULL;
+
+	n.yes |= n.force;
+	for (int i = 0; status < 0 && i < n.n_words; i++) {
+		rc = store_open(&b, n.words[i], &e);
+		store_close(&b);
+		if (rc && n.force && rc == -ENOENT)
+			continue;
+		if (rc)
+			status = named_failed(v, &e);
+	}
+	if (status < 0 && !n.dry_run &&
+	    !named_confirm(v, &n, "remove %s%s and all that is kept of %s", n.words[0],
+			   n.n_words > 1 ? " and others" : "", n.n_words > 1 ? "them" : "it"))
+		status = CLI_USAGE;
+	for (int i = 0, go = status < 0; go && i < n.n_words; i++) {
+		status = i ? status : CLI_OK;
+		e = (struct err){ 0 };
+		if (n.dry_run) {
+			printf("would remove sandbox '%s'\n", n.words[i]);
+			continue;
+		}
+		rc = named_remove(n.words[i], n.force, NAMED_GRACE_NS / 5, &e);
+		if (rc == -ENOENT && n.force)
+			rc = 0;
+		tell(v, &n, all, n.words[i], rc, &e, "removed", &status);
+	}
+	return finish(&n, all, status);
+}
+
+const struct verb verb_rm = {
+	.name = "rm", .args = "NAME...",
+	.summary = "Remove sandboxes, with all that is kept of them",
+	.example = "  sandbox rm web\n  sandbox rm --force task-1 task-2\n",
+	.table = rm_table, .main = rm_main, .names = true,
+};

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * logs.c - `sandbox logs`: a sandbox's events, or its guest's console.
+ *
+ * Events are printed as the lines of JSON that they are; at a terminal each is written
+ * for people. Everything that came from a guest is escaped by then.
+ */
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include "cli/verb/named.h"
+#include "cli/base/parse.h"
+
+static int opt_follow(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct named *)into)->follow = true;
+	return 0;
+}
+
+static int opt_console(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct named *)into)->console = true;
+	return 0;
+}
+
+static int opt_lines(void *into, const char *value, struct err *e)
+{
+	((struct named *)into)->has_lines = true;
+	return parse_number(value, 0, 1000000, &((struct named *)into)->lines, e);
+}
+
+/* A value on one line, without what would act on a terminal. */
+static void print_value(const json_t *v)
+{
+	char *text = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_ENSURE_ASCII);
+
+	if (json_is_array(v)) {
+		const json_t *word;
+		size_t i;
+
+		json_array_foreach(v, i, word) {
+			if (i)
+				putchar(' ');
+			print_value(word);
+		}
+	} else if (json_is_string(v) && text && !strpbrk(text, "\\ ") && text[1] != '"') {
+		printf("%.*s", (int)strlen(text) - 2, text + 1);
+	} else {
+		fputs(text ? text : "?", stdout);
+	}
+	free(text);
+}
+
+static void print_line(const char *line, bool pretty)
+{
+	json_t *o = pretty ? json_loads(line, 0, NULL) : NULL;
+	const char *when = json_string_value(json_object_get(o, "time"));
+	const char *what = json_string_value(json_object_get(o, "event")), *key;
+	json_t *v;
+
+	if (!when || !what) {
+		puts(line);
+	} else {
+		printf("%.19s  %-10s", when, what);
+		json_object_foreach(o, key, v) {
+			if (!strcmp(key, "time") || !strcmp(key, "event") || json_is_null(v) ||
+			    json_is_false(v))
+				continue;
+			printf("  %s=", key);
+			print_value(v);
+		}
+		putchar('\n');
+	}
+	json_decref(o);
+}
+
+/* Lines of the file from where it stands. */
+static void print_rest(FILE *f, bool pretty)
+{
+	char *line = NULL;
+	size_t cap = 0;
+	ssize_t n;
+
+	clearerr(f);
+	while ((n = getline(&line, &cap, f)) > 0) {
+		if (line[n - 1] != '\n') {	/* not whole yet */
+			(void)fseek(f, -n, SEEK_CUR);
+			break;
+		}
+		line[n - 1] = '\0';
+		print_line(line, pretty);
+	}
+	free(line);
+	fflush(stdout);
+}
+
+/* Leave only the last @lines before us. */
+static void skip(FILE *f, uint64_t lines)
+{
+	uint64_t have = 0;
+	int c;
+
+	while ((c = getc(f)) != EOF)
+		have += c == '\n';
+	rewind(f);
+	while (have > lines && (c = getc(f)) != EOF)
+		have -= c == '\n';
+}
+
+/* Until the reader goes, or the sandbox is removed. */
+static int follow(const struct store_box *b, FILE *f, bool pretty)
+{
+	char path[PLACES_MAX + 16], room[4096];
+	auto_fd in = inotify_init1(IN_CLOEXEC);
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/events", b->path.path);
+	if (in < 0 || inotify_add_watch(in, path, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF) < 0)
+		return CLI_FAILED;
+	for (;;) {
+		struct pollfd p[] = { { in, POLLIN, 0 }, { STDOUT_FILENO, 0, 0 } };
+
+		print_rest(f, pretty);
+		if (fstat(fileno(f), &st) || !st.st_nlink || ferror(stdout))
+			return CLI_OK;
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			return CLI_FAILED;
+		if (p[1].revents & (POLLERR | POLLHUP))
+			return CLI_OK;
+		if (p[0].revents && read(in, room, sizeof(room)) < 0 && errno != EINTR)
+			return CLI_FAILED;
+	}
+}
+
+static int show_events(const struct verb *v, const struct named *n, struct store_box *b)
+{
+	int fd = openat(b->dir, "events", O_RDONLY | O_NOFOLLOW | O_CLOEXEC), status = CLI_OK;
+	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	bool pretty = isatty(STDOUT_FILENO) && !n->json;
+
+	if (!f) {
+		cli_say("%s: the events of sandbox '%s' cannot be read: %s", v->name, b->name,
+			strerror(errno));
+		return CLI_FAILED;
+	}
+	if (n->has_lines)
+		skip(f, n->lines);
+	print_rest(f, pretty);
+	if (n->follow)
+		status = follow(b, f, pretty);
+	fclose(f);
+	return status;
+}
+
+/* What it said last: of the running one from its keeper, else from the file. */
+static int show_console(const struct verb *v, struct store_box *b)
+{
+	struct store_state s;
+	struct err e = { 0 };
+	json_t *answer = NULL;
+	auto_mem char *text = NULL;
+	int rc = store_state(b, &s, &e);
+
+	if (!rc && s.life == STORE_RUNNING)
+		rc = keeper_ask_box(b->name, "console", NULL, NULL, 0, 10000, &answer, &e);
+	else if (!rc)
+		text = store_read(b, "console", &e);
+	if (rc)
+		return named_failed(v, &e);
+	for (const char *p = answer ? json_string_value(json_object_get(answer, "text")) :
+	     text ? text : ""; p && *p; p++)
+		if (*p != '\r')
+			putchar(*p == '\n' || *p == '\t' || (*p >= ' ' && *p < 0x7f) ? *p : '?');
+	json_decref(answer);
+	return CLI_OK;
+}
+
+static int logs_main(const struct verb *v, int argc, char **argv)
+{
+	struct store_box b = STORE_BOX_NONE;
+	struct named n;
+	struct err e = { 0 };
+	int status = named_begin(v, argc, argv, &n, 1, 1);
+
+	if (status < 0) {
+		if (store_open(&b, n.words[0], &e))
+			status = named_failed(v, &e);
+		else
+			status = n.console ? show_console(v, &b) : show_events(v, &n, &b);
+		if (fflush(stdout))
+			status = CLI_FAILED;
+	}
+	store_close(&b);
+	named_end(&n);
+	return status;
+}
+
+static const struct opt table[] = {
+	{ "follow", 'f', NULL, "go on as more happens", opt_follow, NULL },
+	{ "lines", 'n', "N", "only the last N lines", opt_lines, NULL },
+	{ "console", 0, NULL, "the end of the guest's console instead", opt_console, NULL },
+	{ "json", 0, NULL, "JSON lines, also at a terminal", named_opt_json, NULL },
+	{ 0 },
+};
+
+const struct verb verb_logs = {
+	.name = "logs", .args = "NAME",
+	.summary = "Show what happened in a sandbox: starts, commands, ends",
+	.example = "  sandbox logs -f web\n  sandbox logs --console web\n",
+	.table = table, .main = logs_main, .names = true,
+};

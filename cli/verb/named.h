@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * named.h - what the verbs of named sandboxes share: their flags, their words, how they
+ * ask, and the acts that more than one of them performs.
+ *
+ * Flags may stand before and after the names. A verb that is given several names does
+ * what it can and returns the worst status.
+ */
+#ifndef CLI_VERB_NAMED_H
+#define CLI_VERB_NAMED_H
+#include "cli/cli.h"
+#include "cli/keeper/keeper.h"
+#include "cli/run/settings.h"
+#include "cli/store/store.h"
+
+#define NAMED_GRACE_NS	10000000000ull	/* for a guest to power off */
+#define NAMED_ROWS_MAX	96u		/* of a table made by named_rows() */
+
+enum named_restart { NAMED_RESTART_AUTO, NAMED_RESTART_ALWAYS, NAMED_RESTART_NEVER };
+
+/* The flags of all these verbs; `into` of their rows. */
+struct named {
+	struct run_conf conf;		/* first: rows of run are given the same pointer */
+	struct settings set;		/* flags that are settings, as text */
+	bool json, yes, dry_run, force, all, quiet, follow, console;
+	uint64_t grace_ns, lines;
+	bool has_lines;
+	enum named_restart restart;
+	const char *session;
+	char **words;			/* what is no flag; NULL at the end */
+	int n_words;
+};
+
+/* Rows for the tables of several verbs. */
+#define NAMED_JSON { "json", 0, NULL, "print JSON", named_opt_json, NULL }
+#define NAMED_YES { "yes", 'y', NULL, "do not ask", named_opt_yes, NULL }
+#define NAMED_DRY_RUN { "dry-run", 0, NULL, "say what would be done, and do nothing", \
+			named_opt_dry_run, NULL }
+int named_opt_json(void *into, const char *value, struct err *e);
+int named_opt_yes(void *into, const char *value, struct err *e);
+int named_opt_dry_run(void *into, const char *value, struct err *e);
+int named_opt_force(void *into, const char *value, struct err *e);
+int named_opt_all(void *into, const char *value, struct err *e);
+int named_opt_quiet(void *into, const char *value, struct err *e);
+int named_opt_time(void *into, const char *value, struct err *e);
+
+/*
+ * A table of run's rows and then the verb's own: run's are those named in @names (with
+ * spaces between), or all settings if it is NULL. Called before main(), by a constructor.
+ */
+void named_rows(struct opt table[static NAMED_ROWS_MAX], const char *names,
+		const struct opt *own);
+
+/*
+ * Parse the verb's line. -1 to go on, otherwise the exit status. In both cases
+ * named_end() comes afterwards. @min and @max bound the number of words (@max 0: any).
+ */
+int named_begin(const struct verb *v, int argc, char **argv, struct named *n, int min, int max);
+void named_end(struct named *n);
+/* Parse one flag, and keep its text in n->set if it is a setting. */
+int named_keep_flag(struct named *n, const struct opt *row, const char *value,
+		    struct err *e) must_check;
+/* The sentence, with the verb before it. Returns the exit status for it. */
+int named_failed(const struct verb *v, const struct err *e);
+/* True if it may be done: --yes was given, or a person at a terminal said so. */
+bool named_confirm(const struct verb *v, const struct named *n, const char *fmt, ...)
+	printf_like(3, 4);
+
+/* Settings of a new sandbox: the person's defaults, then the flags; checked as a start would. */
+int create_settings(struct named *n, struct settings *s, struct err *e) must_check;
+/* Make it, with those. */
+int create_box(struct named *n, const char *name, struct store_box *b, bool lock,
+	       struct err *e) must_check;
+/* Start one that may run already (*was then). 0, a signal's number, or -errno. */
+int named_start(const char *name, int sigfd, bool *was, struct err *e) must_check;
+/* Stop one that may have stopped already (*was then). */
+int named_stop(const char *name, uint64_t grace_ns, const char *reason, bool *was,
+	       struct err *e) must_check;
+/* Remove one, which is stopped before if @force. */
+int named_remove(const char *name, bool force, uint64_t grace_ns, struct err *e) must_check;
+/* Take the lock, waiting for those who have it for a moment only. -EBUSY with a sentence. */
+int named_lock(struct store_box *b, struct err *e) must_check;
+/* How old, as "12 s", "3 min", "4 h", "5 d". Into buf, which is returned. */
+const char *named_age(uint64_t since_ns, char buf[static 32]);
+/* `sandbox run` with a name, --keep or --detach. */
+int run_named(const struct verb *v, int argc, char **argv);
+/* Print and release. The exit status. */
+int named_print_json(json_t *o);
+#endif

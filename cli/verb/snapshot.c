@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * snapshot.c - `sandbox snapshot create|ls|rm|inspect`.
+ *
+ * A sandbox's snapshots are folders in `snapshots` of its own folder, so they go when it is
+ * removed, or paths that a person names.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <time.h>
+#include "cli/cli.h"
+#include "cli/base/parse.h"
+#include "cli/machine/snapdir.h"
+#include "cli/store/snapinfo.h"
+#include "cli/verb/snapshot.h"
+#include "cli/store/store.h"
+
+struct flags { bool json, verify; };
+
+static int opt_json(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct flags *)into)->json = true;
+	return 0;
+}
+
+static int opt_verify(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct flags *)into)->verify = true;
+	return 0;
+}
+
+static const struct opt opts[] = {
+	{ "verify", 0, NULL, "inspect: read all of it, and compare checksums", opt_verify, NULL },
+	{ "json", 0, NULL, "print JSON", opt_json, NULL },
+	{ 0 },
+};
+
+/* ---- printing ---- */
+
+static json_t *json_of(const char *name, const struct snap_info *i)
+{
+	return json_pack("{s:s,s:s,s:I,s:I,s:I,s:I,s:I,s:s,s:b}", "name", name, "kind",
+			 i->diff ? "diff" : "full", "memory", (json_int_t)i->memory, "cpus",
+			 (json_int_t)i->cpus, "stored", (json_int_t)i->stored, "state",
+			 (json_int_t)i->state, "saved", (json_int_t)i->saved, "devices",
+			 i->devices, "verified", (int)i->verified);
+}
+
+static int print_json(json_t *j)
+{
+	int rc = j ? json_dumpf(j, stdout, JSON_INDENT(2)) : -1;
+
+	putchar('\n');
+	json_decref(j);
+	return rc || fflush(stdout) ? -EIO : 0;
+}
+
+static const char *when(int64_t s, char buf[static 32])
+{
+	time_t t = (time_t)s;
+	struct tm tm;
+
+	strftime(buf, 32, "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
+	return buf;
+}
+
+static void print_one(const char *name, const struct snap_info *i)
+{
+	char a[32], b[32], c[32];
+
+	printf("snapshot   %s\nsaved      %s\nkind       %s\n", name, when(i->saved, c),
+	       i->diff ? "what differs from the machine it was restored from" : "full");
+	printf("guest      %s of memory, %llu CPU%s\nstored     %s of memory, %s of state\n",
+	       parse_size_text(i->memory, a), (unsigned long long)i->cpus, i->cpus == 1 ? "" : "s",
+	       parse_size_text(i->stored, b), parse_size_text(i->state, c));
+	if (i->diff)
+		printf("ranges     %llu\n", (unsigned long long)i->ranges);
+	printf("devices    %s\n", i->devices);
+	if (i->verified)
+		puts("verified   every page is as its checksum says");
+}
+
+/* ---- inspect ---- */
+
+static int inspect(const struct flags *f, char **words, struct err *e)
+{
+	struct place dir, vmm;
+	struct snap_info i;
+	int rc;
+
+	if (!words[0] || words[1])
+		return err_say(e, -EINVAL, "inspect needs one SANDBOX/SNAPSHOT or folder");
+	rc = places_vmm(&vmm, e);
+	if (!rc)
+		rc = snap_find(words[0], &dir, e);
+	if (!rc)
+		rc = snap_info(vmm.path, dir.path, f->verify, &i, e);
+	if (rc)
+		return rc;
+	if (f->json)
+		return print_json(json_of(words[0], &i)) ? err_set(e, -EIO, "write") : 0;
+	print_one(words[0], &i);
+	return fflush(stdout) ? err_set(e, -EIO, "write") : 0;
+}
+
+/* ---- ls ---- */
+
+static int visible(const struct dirent *de)
+{
+	return de->d_name[0] != '.' && strncmp(de->d_name, SNAPDIR_TMP, strlen(SNAPDIR_TMP)) &&
+	       strncmp(de->d_name, SNAPDIR_GONE, strlen(SNAPDIR_GONE));
+}
+
+static void print_row(const char *name, const struct snap_info *i, const char *fault)
+{
+	char a[32], b[32];
+
+	if (fault)
+		printf("%-24s%s\n", name, fault);
+	else
+		printf("%-24s%-21s%-6s%s\n", name, when(i->saved, a), i->diff ? "diff" : "full",
+		       parse_size_text(i->stored, b));
+}
+
+static int list(const struct flags *f, char **words, struct err *e)
+{
+	struct place dir, vmm;
+	struct dirent **all = NULL;
+	json_t *array = json_array();
+	int n, rc;
+
+	if (!words[0] || words[1])
+		return err_say(e, -EINVAL, "ls needs the name of one sandbox");
+	rc = places_vmm(&vmm, e);
+	if (!rc)
+		rc = snap_place(words[0], NULL, &dir, e);
+	if (rc)
+		return rc;
+	n = scandir(dir.path, &all, visible, alphasort);
+	if (!f->json)
+		printf("%-24s%-21s%-6s%s\n", "NAME", "SAVED", "KIND", "STORED");
+	for (int k = 0; k < n; k++) {
+		size_t len = strlen(dir.path);
+		struct err why = { 0 };
+		struct snap_info i;
+
+		snprintf(dir.path + len, sizeof(dir.path) - len, "/%s", all[k]->d_name);
+		rc = snap_info(vmm.path, dir.path, false, &i, &why);
+		dir.path[len] = '\0';
+		if (!f->json)
+			print_row(all[k]->d_name, &i, rc ? why.msg : NULL);
+		else if (!rc)
+			(void)!json_array_append_new(array, json_of(all[k]->d_name, &i));
+		free(all[k]);
+	}
+	free(all);
+	rc = f->json ? print_json(array) : fflush(stdout);
+	if (!f->json)
+		json_decref(array);
+	return rc ? err_set(e, -EIO, "write the list") : 0;
+}
+
+/* ---- rm ---- */
+
+static int remove_all(char **words, struct err *e)
+{
+	struct place dir;
+	int rc;
+
+	if (!words[0] || !words[1])
+		return err_say(e, -EINVAL, "rm needs the name of a sandbox and of its snapshots");
+	for (char **w = words + 1; *w; w++) {
+		auto_fd parent = -1;
+
+		rc = snap_name_check(*w, e);
+		if (!rc)
+			rc = snap_place(words[0], NULL, &dir, e);
+		if (rc)
+			return rc;
+		parent = open(dir.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		rc = parent < 0 ? -errno : snapdir_remove(parent, *w);
+		if (rc == -ENOENT)
+			return err_say(e, rc, "sandbox '%s' has no snapshot '%s'", words[0], *w);
+		if (rc)
+			return err_set(e, rc, "remove snapshot %s", *w);
+	}
+	return 0;
+}
+
+static int act(const char *what, const struct flags *f, char **words, struct err *e)
+{
+	if (!strcmp(what, "inspect"))
+		return inspect(f, words, e);
+	if (!strcmp(what, "ls"))
+		return list(f, words, e);
+	if (!strcmp(what, "rm"))
+		return remove_all(words, e);
+	if (!strcmp(what, "create"))
+		return snapshot_create(words, f->json, e);
+	return err_say(e, -EINVAL, "%s%s%sis none of create, ls, rm, inspect", *what ? "'" : "",
+		       *what ? what : "nothing ", *what ? "' " : "");
+}
+
+static int snapshot_main(const struct verb *v, int argc, char **argv)
+{
+	bool sub = argc > 1 && argv[1][0] != '-';
+	struct flags f = { 0 };
+	struct err e = { 0 };
+	struct opt_end end;
+	int rc = opt_parse(v->table, v->name, argc, argv, sub ? 2 : 1, &f, &end, &e);
+
+	if (!rc && end.help) {
+		cli_verb_help(v, stdout);
+		return fflush(stdout) ? CLI_FAILED : CLI_OK;
+	}
+	if (!rc)
+		rc = act(sub ? argv[1] : "", &f, argv + end.words, &e);
+	if (!rc)
+		return CLI_OK;
+	cli_say("snapshot: %s", e.msg);
+	return rc == -EINVAL || rc == -ENOENT || rc == -EEXIST || rc == -ESRCH ? CLI_USAGE :
+										  CLI_FAILED;
+}
+
+const struct verb verb_snapshot = {
+	.name = "snapshot", .args = "create|ls|rm|inspect SANDBOX [SNAPSHOT]",
+	.summary = "Save running sandboxes, and look at what was saved",
+	.example = "  sandbox snapshot create dev before-upgrade\n"
+		   "  sandbox snapshot inspect --verify dev/before-upgrade\n"
+		   "  sandbox run --from dev/before-upgrade -- uptime\n",
+	.words = "create ls rm inspect", .table = opts, .main = snapshot_main,
+};

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stats.c - `sandbox stats` and `sandbox inspect`.
+ */
+#include "cli/base/host.h"
+#include "cli/verb/named.h"
+#include "cli/base/parse.h"
+
+/* "Name:  123 kB" of a file of /proc, in bytes; -1 when not known. */
+static json_int_t field(const char *text, const char *name)
+{
+	const char *p = strstr(text, name);
+
+	return p ? (json_int_t)(strtoull(p + strlen(name), NULL, 10) << 10) : -1;
+}
+
+struct usage { json_int_t resident, own, shared; double cpu_s; };
+
+/* Of the monitor, which is where the guest's memory and CPU time are. */
+static struct usage usage_of(pid_t pid)
+{
+	struct usage u = { -1, -1, -1, -1 };
+	char path[64], text[8192];
+	const char *p;
+	unsigned long user, sys;
+
+	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
+	if (host_read(path, text, sizeof(text)) > 0) {
+		u.resident = field(text, "Rss:");
+		u.shared = field(text, "Shared_Clean:") + field(text, "Shared_Dirty:");
+		u.own = field(text, "Private_Clean:") + field(text, "Private_Dirty:");
+	} else {
+		snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+		if (host_read(path, text, sizeof(text)) > 0)
+			u.resident = field(text, "VmRSS:");
+	}
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (host_read(path, text, sizeof(text)) > 0 && (p = strrchr(text, ')')) &&
+	    sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys) == 2)
+		u.cpu_s = (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
+	return u;
+}
+
+static json_t *known(json_int_t v)
+{
+	return v < 0 ? json_null() : json_integer(v);
+}
+
+static json_t *usage_json(const struct usage *u)
+{
+	return json_pack("{s:o, s:o, s:o, s:o}", "resident_bytes", known(u->resident),
+			 "private_bytes", known(u->own), "shared_bytes", known(u->shared),
+			 "cpu_seconds", u->cpu_s < 0 ? json_null() : json_real(u->cpu_s));
+}
+
+static const char *size(json_int_t v, char buf[static 32])
+{
+	return v < 0 ? "?" : parse_size_text((uint64_t)v & ~1023ull, buf);
+}
+
+/* One line; 0, or -errno with a sentence. */
+static int stats_one(const struct named *n, const char *name, json_t *all, struct err *e)
+{
+	char a[32], b[32], c[32], d[32], age[32];
+	struct store_state s;
+	struct store_box box;
+	struct usage u;
+	json_t *o;
+	int rc = box_running(&box, &s, name, e);
+
+	store_close(&box);
+	if (rc)
+		return rc;
+	u = usage_of(s.vmm);
+	if (n->json) {
+		o = usage_json(&u);
+		json_object_set_new(o, "name", json_string(name));
+		json_object_set_new(o, "running_since", json_real((double)s.started_ns / 1e9));
+		json_array_append_new(all, o);
+		return 0;
+	}
+	printf("%-24s %-8s %10s %12s %12s %12s\n", name, named_age(s.started_ns, age),
+	       u.cpu_s < 0 ? "?" : (snprintf(c, sizeof(c), "%.2f s", u.cpu_s), c),
+	       size(u.resident, a), size(u.own, b), size(u.shared, d));
+	return 0;
+}
+
+static int stats_main(const struct verb *v, int argc, char **argv)
+{
+	struct named n;
+	struct err e = { 0 };
+	size_t count = 0;
+	int status = named_begin(v, argc, argv, &n, 0, 0);
+	json_t *all = status < 0 && n.json ? json_array() : NULL;
+	char **names = status < 0 && !n.n_words ? store_names(&count, &e) : NULL;
+
+	if (status < 0 && !n.n_words && !names)
+		status = named_failed(v, &e);
+	if (status < 0 && !n.json)
+		printf("%-24s %-8s %10s %12s %12s %12s\n", "NAME", "RUNNING", "CPU", "RESIDENT",
+		       "PRIVATE", "SHARED");
+	if (status < 0) {
+		size_t end = n.n_words ? (size_t)n.n_words : names ? count : 0;
+
+		status = CLI_OK;
+		for (size_t i = 0; i < end; i++) {
+			int rc = stats_one(&n, n.n_words ? n.words[i] : names[i], all, &e);
+
+			if (rc && n.n_words)
+				status = named_failed(v, &e);
+		}
+		if (n.json && named_print_json(all))
+			status = CLI_FAILED;
+	}
+	store_names_free(names);
+	named_end(&n);
+	return fflush(stdout) ? CLI_FAILED : status;
+}
+
+static const struct opt stats_table[] = { NAMED_JSON, { 0 } };
+
+const struct verb verb_stats = {
+	.name = "stats", .args = "[NAME...]",
+	.summary = "Show the CPU time and the memory of sandboxes that run",
+	.example = "  sandbox stats\n", .table = stats_table, .main = stats_main, .names = true,
+};
+
+/* ---- inspect -------------------------------------------------------------- */
+
+/* Settings as an object; lists as arrays. */
+static json_t *settings_json(const struct settings *s)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < s->n; i++) {
+		json_t *v = json_string(s->v[i].value), *list;
+
+		if (!settings_is_list(s->v[i].key)) {
+			json_object_set_new(o, s->v[i].key, v);
+			continue;
+		}
+		list = json_object_get(o, s->v[i].key);
+		if (!list) {
+			list = json_array();
+			json_object_set_new(o, s->v[i].key, list);
+		}
+		json_array_append_new(list, v);
+	}
+	return o;
+}
+
+static json_t *moment(uint64_t ns)
+{
+	return ns ? json_real((double)ns / 1e9) : json_null();
+}
+
+/* What the running one was started with. */
+static json_t *running_json(const struct store_box *b)
+{
+	struct settings s = { 0 };
+	struct err e = { 0 };
+	auto_mem char *text = store_read(b, "running", &e);
+	json_t *o = text && !settings_parse(&s, text, "running", &e) ? settings_json(&s) :
+								      json_null();
+
+	settings_free(&s);
+	return o;
+}
+
+static json_t *inspect(const char *name, struct err *e)
+{
+	struct settings set = { 0 };
+	struct store_state s;
+	struct store_box b;
+	json_t *o = NULL;
+
+	if (!store_open(&b, name, e) && !store_state(&b, &s, e) && !keeper_settings(&b, &set, e)) {
+		bool runs = s.life == STORE_RUNNING;
+		struct usage u = runs ? usage_of(s.vmm) : (struct usage){ -1, -1, -1, -1 };
+
+		o = json_pack("{s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			"name", b.name, "state", store_life_name(s.life), "reason", s.reason,
+			"folder", b.path.path, "created", moment(s.created_ns),
+			"started", moment(s.started_ns), "ended", moment(s.ended_ns),
+			"keeper_pid", runs ? json_integer(s.keeper) : json_null(),
+			"monitor_pid", runs ? json_integer(s.vmm) : json_null(),
+			"config", settings_json(&set),
+			"running_config", runs ? running_json(&b) : json_null(),
+			"usage", runs ? usage_json(&u) : json_null());
+	}
+	store_close(&b);
+	settings_free(&set);
+	return o;
+}
+
+static int inspect_main(const struct verb *v, int argc, char **argv)
+{
+	struct named n;
+	struct err e = { 0 };
+	int status = named_begin(v, argc, argv, &n, 1, 0), bad = CLI_OK;
+	json_t *all = status < 0 ? json_array() : NULL;
+
+	for (int i = 0; status < 0 && i < n.n_words; i++) {
+		json_t *o = inspect(n.words[i], &e);
+
+		if (o)
+			json_array_append_new(all, o);
+		else
+			bad = named_failed(v, &e);
+	}
+	if (status < 0)
+		status = named_print_json(all) ? CLI_FAILED : bad;
+	named_end(&n);
+	return status;
+}
+
+const struct verb verb_inspect = {
+	.name = "inspect", .args = "NAME...",
+	.summary = "Print all that is known of sandboxes, as JSON",
+	.example = "  sandbox inspect web\n", .table = stats_table, .main = inspect_main,
+	.names = true,
+};

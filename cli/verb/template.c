@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * template.c - `sandbox template ls|build|rm` and `sandbox gc`.
+ */
+#include <jansson.h>
+#include <time.h>
+#include "cli/cli.h"
+#include "cli/base/parse.h"
+#include "cli/machine/rundir.h"
+#include "cli/run/conf.h"
+#include "cli/base/sigs.h"
+#include "cli/store/store.h"
+#include "cli/machine/template.h"
+
+#define BOOT_TIMEOUT_S 900u
+
+static const struct opt opts[] = {
+	{ "memory", 'm', "SIZE", "build: memory of the guest (default 128M)", run_opt_memory,
+	  NULL },
+	{ "cpus", 0, "N", "build: CPUs of the guest, 1 to 32 (default 1)", run_opt_cpus, NULL },
+	{ "kernel", 0, "FILE", "build: boot this kernel", run_opt_kernel, NULL },
+	{ "initrd", 0, "FILE", "build: with this initial RAM file system", run_opt_initrd, NULL },
+	{ "json", 0, NULL, "ls: print a JSON array", run_opt_json, NULL },
+	{ 0 },
+};
+
+static struct monitor_conf conf_of(const struct run_conf *c)
+{
+	return (struct monitor_conf){
+		.vmm = c->vmm_at.path, .kernel = c->kernel_at.path, .initrd = c->initrd_at.path,
+		.memory = c->memory, .cpus = c->cpus, .boot_timeout_s = BOOT_TIMEOUT_S,
+	};
+}
+
+static void print_text(const struct template_info *t, int n)
+{
+	char memory[32], disk[32], when[32];
+
+	printf("%-18s%-10s%-6s%-10s%-21s%s\n", "NAME", "MEMORY", "CPUS", "DISK", "USED", "STATE");
+	for (int i = 0; i < n; i++) {
+		time_t used = (time_t)t[i].used;
+		struct tm tm;
+
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", localtime_r(&used, &tm));
+		printf("%-18s%-10s%-6llu%-10s%-21s%s\n", t[i].name,
+		       parse_size_text(t[i].memory, memory), (unsigned long long)t[i].cpus,
+		       parse_size_text(t[i].disk, disk), when, t[i].stale ? "stale" : "ready");
+	}
+}
+
+static int print_json(const struct template_info *t, int n)
+{
+	json_t *all = json_array();
+	int rc = 0;
+
+	for (int i = 0; i < n; i++)
+		rc |= json_array_append_new(all, json_pack("{s:s,s:I,s:I,s:I,s:I,s:b}",
+			"name", t[i].name, "memory", (json_int_t)t[i].memory,
+			"cpus", (json_int_t)t[i].cpus, "disk", (json_int_t)t[i].disk,
+			"used", (json_int_t)t[i].used, "stale", (int)t[i].stale));
+	rc |= json_dumpf(all, stdout, JSON_INDENT(2));
+	putchar('\n');
+	json_decref(all);
+	return rc ? -EIO : 0;
+}
+
+static int list(const struct run_conf *c, const struct monitor_conf *mc, struct err *e)
+{
+	struct template_info *t;
+	int rc = 0, n = template_list(mc, &t, e);
+
+	if (n < 0)
+		return n;
+	if (c->json)
+		rc = print_json(t, n);
+	else
+		print_text(t, n);
+	free(t);
+	return rc || fflush(stdout) ? err_set(e, -EIO, "write the list") : 0;
+}
+
+static int build(const struct monitor_conf *mc, struct err *e)
+{
+	auto_fd sigfd = sigs_open(false, e);
+	struct place dir;
+	int rc = sigfd < 0 ? sigfd : template_get(mc, sigfd, &dir, e);
+
+	if (rc > 0)
+		return err_say(e, -EINTR, "ended by a signal");
+	if (!rc)
+		puts(strrchr(dir.path, '/') + 1);
+	return rc ? rc : fflush(stdout) ? err_set(e, -EIO, "write the name") : 0;
+}
+
+static int remove_words(char **words, struct err *e)
+{
+	if (!*words)
+		return err_say(e, -EINVAL, "rm needs names; 'sandbox template ls' lists them");
+	for (; *words; words++) {
+		int rc = template_remove(*words, e);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+static int template_act(struct run_conf *c, const char *what, char **words, struct err *e)
+{
+	struct monitor_conf mc;
+	int rc;
+
+	if (!strcmp(what, "rm"))
+		return remove_words(words, e);
+	if (strcmp(what, "ls") && strcmp(what, "build"))
+		return err_say(e, -EINVAL, "'%s' is none of ls, build, rm", what);
+	if (*words)
+		return err_say(e, -EINVAL, "'%s' is one word too many", *words);
+	rc = run_conf_check(c, e);
+	if (rc)
+		return rc;
+	mc = conf_of(c);
+	return what[0] == 'l' ? list(c, &mc, e) : build(&mc, e);
+}
+
+static int status_of(int rc)
+{
+	return !rc ? CLI_OK : rc == -EINVAL || rc == -ENOENT ? CLI_USAGE : CLI_FAILED;
+}
+
+static int template_main(const struct verb *v, int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	struct err e = { 0 };
+	struct opt_end end;
+	struct run_conf c;
+	bool sub = argc > 1 && argv[1][0] != '-';
+	int rc;
+
+	run_conf_init(&c);
+	rc = opt_parse(v->table, v->name, argc, argv, sub ? 2 : 1, &c, &end, &e);
+	if (!rc && end.help) {
+		cli_verb_help(v, stdout);
+		run_conf_free(&c);
+		return fflush(stdout) ? CLI_FAILED : CLI_OK;
+	}
+	if (!rc && !sub)
+		rc = err_say(&e, -EINVAL, "say which: ls, build or rm");
+	if (!rc)
+		rc = template_act(&c, what, argv + end.words, &e);
+	run_conf_free(&c);
+	if (rc)
+		cli_say("template: %s", e.msg);
+	return status_of(rc);
+}
+
+const struct verb verb_template = {
+	.name = "template", .args = "ls|build|rm [NAME...]",
+	.summary = "Show, make or remove the booted machines that runs start from",
+	.example = "  sandbox template ls\n  sandbox template build -m 512M --cpus 2\n",
+	.words = "ls build rm", .table = opts, .main = template_main,
+};
+
+/* ---- gc ---------------------------------------------------------------- */
+
+/* What dead processes left of their sockets goes whenever a folder for new ones is made. */
+static int sweep_runtime(struct err *e)
+{
+	struct rundir r;
+	int rc = rundir_make(&r, e);
+
+	rundir_remove(&r);
+	return rc;
+}
+
+static int gc_main(const struct verb *v, int argc, char **argv)
+{
+	struct err e = { 0 };
+	struct opt_end end;
+	struct run_conf c;
+	char **names;
+	int status = cli_begin(v, argc, argv, NULL, &end), n = 0, rc;
+	size_t boxes = 0;
+
+	if (status >= 0)
+		return status;
+	if (end.words < argc) {
+		cli_say("gc: '%s' is one word too many", argv[end.words]);
+		return CLI_USAGE;
+	}
+	run_conf_init(&c);
+	rc = run_conf_check(&c, &e);
+	if (!rc) {
+		struct monitor_conf mc = conf_of(&c);
+
+		n = template_gc(&mc, &e);
+		rc = n < 0 ? n : sweep_runtime(&e);
+	}
+	if (!rc) {
+		names = store_names(&boxes, &e);	/* which sweeps */
+		rc = names ? 0 : e.code;
+		store_names_free(names);
+	}
+	run_conf_free(&c);
+	if (rc) {
+		cli_say("gc: %s", e.msg);
+		return CLI_FAILED;
+	}
+	printf("%d removed of templates\n", n);
+	return fflush(stdout) ? CLI_FAILED : CLI_OK;
+}
+
+const struct verb verb_gc = {
+	.name = "gc", .args = "",
+	.summary = "Remove templates that nothing would use, and what killed processes left",
+	.example = "  sandbox gc\n", .main = gc_main,
+};
