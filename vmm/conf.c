@@ -121,6 +121,16 @@ static int parse_cpus(struct parse *p, const char *s, struct err *e)
 	return rc;
 }
 
+static int parse_cpu_limit(struct parse *p, const char *s, struct err *e)
+{
+	uint64_t n;
+	int rc = parse_number(s, 1, CONF_CPUS_MAX * 1000u, &n, e);
+
+	if (!rc)
+		p->c->cpu_milli = (uint32_t)n;
+	return rc;
+}
+
 static int parse_vsock(struct parse *p, const char *s, struct err *e)
 {
 	if (!*s)
@@ -224,6 +234,8 @@ static const struct option {
 	{ "append", "TEXT", "added to the kernel's command line", parse_append },
 	{ "memory", "SIZE", "guest memory, such as 512M (default 128M)", parse_memory },
 	{ "cpus", "N", "virtual CPUs, 1 to 32 (default 1)", parse_cpus },
+	{ "cpu-limit", "N", "CPU time of the whole machine, in thousandths of one CPU",
+	  parse_cpu_limit },
 	{ "vsock", "PATH", "socket device; listen on PATH, connect to PATH_PORT", parse_vsock },
 	{ "cid", "N", "the guest's context id (default 3)", parse_cid },
 	{ "root", "FILE[,...]", "first disk: a file, a block device or fd:N; then any of ro,\n"

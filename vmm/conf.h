@@ -46,6 +46,7 @@ struct conf {
 	const char *cmdline;		/* added at the end of the built-in command line */
 	uint64_t mem;			/* bytes, a multiple of 2 MiB */
 	unsigned cpus;
+	uint32_t cpu_milli;		/* CPU time, in thousandths of a CPU; 0: no limit */
 	enum jail_mode jail;
 	bool try_jail;			/* only put the walls up, say which stand, and end */
 	bool console;			/* copy the guest's console to stderr */

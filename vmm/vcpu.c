@@ -4,9 +4,14 @@
  * immediate_exit, then sending VCPU_SIGNAL: whichever of the three moments the
  * thread is in, it sees one of them before it enters the guest again.
  *
+ * With a limit on CPU time (quota.h) a timer that ticks with its thread's CPU time interrupts
+ * the guest once a slice, and the thread waits outside of it until the slice is paid for. The
+ * loop's time is counted by vCPU 0. The clock is KVM's, which can be read without
+ * another system call on every host.
+ *
  * Its thread's end is the C library's: it blocks signals, gives its stack back.
  *
- * #syscalls:vcpu ioctl(KVM_RUN) ioctl(KVM_GET_REGS)? futex rt_sigreturn
+ * #syscalls:vcpu ioctl(KVM_RUN) ioctl(KVM_GET_REGS)? ioctl(KVM_GET_CLOCK) futex rt_sigreturn
  * #syscalls:vcpu rt_sigprocmask madvise(MADV_DONTNEED) exit
  * #syscalls:loop tgkill(0=self) futex
  */
@@ -14,15 +19,28 @@
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include "vmm/machine.h"
 #include "vmm/vcpu.h"
 
 #define VCPU_SIGNAL SIGUSR1
+#define SLICE_SIGNAL SIGVTALRM
 #define VCPU_STACK (256u << 10)
 
 static void on_signal(int sig)
 {
 	(void)sig;		/* only there to interrupt KVM_RUN */
+}
+
+static void on_slice(int sig, siginfo_t *info, void *context)
+{
+	struct vcpu *v = info->si_value.sival_ptr;
+
+	(void)sig;
+	(void)context;
+	/* Anybody may send a signal; only the kernel's timers say whose it is. */
+	if (info->si_code == SI_TIMER)
+		__atomic_fetch_add(&v->used, 1 + (uint32_t)info->si_overrun, __ATOMIC_RELAXED);
 }
 
 int vcpu_open(struct vcpu *v, const struct vcpu_env *env, unsigned id,
@@ -218,7 +236,46 @@ static enum vcpu_end park(struct vcpu *v)
 	return VCPU_RUNNING;
 }
 
-/* Name and number are taken while that is allowed. */
+/* Nanoseconds; 0 if KVM does not tell, and then nothing is held back. */
+static uint64_t clock_now(const struct vcpu *v)
+{
+	struct kvm_clock_data c;
+
+	return kvm_get_clock(v->env->kvm, &c) ? 0 : c.clock;
+}
+
+/* Wait until all that was used is paid for, or something else is wanted. */
+static void rest(struct vcpu *v)
+{
+	uint32_t used = __atomic_exchange_n(&v->used, 0, __ATOMIC_RELAXED);
+	uint64_t now, ns;
+
+	if (!used)
+		return;
+	now = clock_now(v);
+	quota_take(v->env->quota, used, now);
+	while (now && (ns = quota_wait(v->env->quota, now)) && wanted(v) == VCPU_RUN) {
+		struct timespec t = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
+
+		syscall(SYS_futex, &v->want, FUTEX_WAIT_PRIVATE, VCPU_RUN, &t, NULL, 0);
+		now = clock_now(v);
+	}
+}
+
+/* Interrupt this thread after each slice of CPU time of @clock. */
+static int count_slices(struct vcpu *v, clockid_t clock)
+{
+	struct sigevent ev = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SLICE_SIGNAL,
+			       .sigev_value.sival_ptr = v };
+	struct timespec slice = { .tv_nsec = QUOTA_SLICE_NS };
+	timer_t timer;
+
+	ev._sigev_un._tid = v->tid;
+	return timer_create(clock, &ev, &timer) ||
+	       timer_settime(timer, 0, &(struct itimerspec){ slice, slice }, NULL) ? -errno : 0;
+}
+
+/* Name, number and timers are taken while that is allowed. */
 static void enter(struct vcpu *v)
 {
 	char name[16];
@@ -226,6 +283,11 @@ static void enter(struct vcpu *v)
 	snprintf(name, sizeof(name), "vcpu%u", v->id);
 	prctl(PR_SET_NAME, name);
 	v->tid = (int)syscall(SYS_gettid);
+	if (v->env->quota && v->env->quota->milli) {
+		v->quota_rc = count_slices(v, CLOCK_THREAD_CPUTIME_ID);
+		if (!v->quota_rc && !v->id)
+			v->quota_rc = count_slices(v, v->starter);
+	}
 	v->enter_rc = v->env->enter ? v->env->enter() : 0;
 	__atomic_store_n(&v->entered, 1, __ATOMIC_RELEASE);
 	syscall(SYS_futex, &v->entered, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
@@ -243,6 +305,7 @@ static void *thread_main(void *arg)
 			syscall(SYS_futex, &v->want, FUTEX_WAIT_PRIVATE, VCPU_WAIT, NULL, NULL, 0);
 			break;
 		case VCPU_RUN:
+			rest(v);
 			end = run_once(v);
 			break;
 		case VCPU_PAUSE:
@@ -265,7 +328,10 @@ int vcpu_start(struct vcpu *v, struct err *e)
 	int rc;
 
 	sigaction(VCPU_SIGNAL, &sa, NULL);
+	sa = (struct sigaction){ .sa_sigaction = on_slice, .sa_flags = SA_SIGINFO };
+	sigaction(SLICE_SIGNAL, &sa, NULL);
 	v->pid = getpid();
+	pthread_getcpuclockid(pthread_self(), &v->starter);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, VCPU_STACK);
 	rc = pthread_create(&v->thread, &attr, thread_main, v);
@@ -275,7 +341,8 @@ int vcpu_start(struct vcpu *v, struct err *e)
 	v->started = true;
 	while (!__atomic_load_n(&v->entered, __ATOMIC_ACQUIRE))
 		syscall(SYS_futex, &v->entered, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-	return 0;
+	/* What cannot be limited does not run. */
+	return v->quota_rc ? err_set(e, v->quota_rc, "limit the CPU time of vCPU %u", v->id) : 0;
 }
 
 static void ask(struct vcpu *v, enum vcpu_want want)

@@ -10,6 +10,7 @@
 #include "vmm/emul_x86.h"
 #include "vmm/kvm.h"
 #include "vmm/log.h"
+#include "vmm/quota.h"
 
 struct vcpu;
 
@@ -27,6 +28,7 @@ struct vcpu_env {
 	const struct kvm *kvm;
 	const struct gmem *mem;
 	const struct bus *mmio, *pio;
+	struct quota *quota;		/* of all vCPUs of this machine */
 	/* vCPU's thread, its first act: 0 or -errno. NULL: nothing to be done. */
 	int (*enter)(void);
 	/* vCPU's thread: it has left the guest, its registers are final until vcpu_resume(). */
@@ -45,11 +47,13 @@ struct vcpu {
 	pthread_t thread;
 	int pid, tid;			/* of the process; of the thread, once @entered */
 	uint32_t entered;		/* atomic, futex: the thread is past env->enter */
-	int enter_rc;
+	int enter_rc, quota_rc;
 	bool started;
 	uint32_t want;			/* atomic, futex: enum vcpu_want */
 	enum vcpu_end end;
 	char why[200];
+	uint32_t used;			/* atomic: slices of CPU time since quota_take() */
+	clockid_t starter;		/* CPU time of the thread that called vcpu_start() */
 	struct log_limit limit;
 	struct { uint64_t exits, mmio, pio, unclaimed; } stat;	/* exits: atomic */
 };

@@ -307,8 +307,10 @@ static int open_vcpus(struct vm *vm, struct err *e)
 {
 	int rc = kvm_supported_cpuid(&vm->kvm, &vm->cpuid, e);
 
+	vm->quota.milli = vm->conf->cpu_milli;
 	vm->env = (struct vcpu_env){ .kvm = &vm->kvm, .mem = &vm->mem, .mmio = &vm->mmio,
-				     .pio = &vm->pio, .paused = vcpu_paused, .ended = vcpu_ended,
+				     .pio = &vm->pio, .quota = &vm->quota,
+				     .paused = vcpu_paused, .ended = vcpu_ended,
 				     .owner = vm };
 	while (!rc && vm->ncpus < vm->conf->cpus) {
 		rc = vcpu_open(&vm->vcpu[vm->ncpus], &vm->env, vm->ncpus, &vm->cpuid, e);

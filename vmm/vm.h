@@ -39,6 +39,7 @@ struct vm {
 	struct virtio_mmio slot[CONF_SLOTS_MAX];
 	unsigned nslots;
 	struct vcpu_env env;
+	struct quota quota;
 	struct kvm_cpuid_table cpuid;
 	struct vcpu vcpu[CONF_CPUS_MAX];
 	unsigned ncpus, live;		/* opened; running or paused */

@@ -109,6 +109,7 @@ Test(conf, each_refusal_says_why)
 		{ "--cpus", "0", "not a whole number from 1 to 32" },
 		{ "--cpus", "33", "not a whole number from 1 to 32" },
 		{ "--cpus", "2x", "not a whole number from 1 to 32" },
+		{ "--cpu-limit", "0", "not a whole number from 1 to 32000" },
 		{ "--cid", "2", "not a whole number from 3" },
 		{ "--status-fd", "-1", "not a whole number" },
 		{ "--vsock", "", "path is empty" },

@@ -155,6 +155,42 @@ def death_of_the_parent_stops(vmm):
             os.close(pidfd)
 
 
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_limit_holds_for_all_cpus_together(vmm):
+    """Both spin. Only from above: a busy host may give less."""
+    for what, cpus in (("hang", 1), ("flood", 1), ("hang", 2)):
+        vm = Vm(what, vmm, kernel=bare(what), cpu_limit=200, cpus=cpus)
+        try:
+            vm.start()
+            time.sleep(1)
+            before, since = cpu_seconds(vm.child.pid), time.monotonic()
+            time.sleep(2)
+            used = cpu_seconds(vm.child.pid) - before
+            share = used / (time.monotonic() - since)
+            check(0 < share < 0.3, f"{what}, {cpus} CPUs: {share:.2f} of a CPU, not 0.2")
+        finally:
+            vm.close()
+
+
+def a_limited_machine_stops_at_once(vmm):
+    """At a hundredth of a CPU it waits for about a second after each slice."""
+    vm = Vm("hang", vmm, kernel=bare("hang"), cpu_limit=10)
+    try:
+        vm.start()
+        time.sleep(1)
+        begin = time.monotonic()
+        vm.child.terminate()
+        equal(vm.end(LONG)[:2], (13, "stopped"), "exit status and end")
+        check(time.monotonic() - begin < 0.6, f"it took {time.monotonic() - begin:.2f} s")
+    finally:
+        vm.close()
+
+
 def refused(vmm, status, text, *argv):
     done = subprocess.run([vmm, *argv], capture_output=True, text=True, timeout=LONG, check=False)
     equal(done.returncode, status, f"{done.stderr!r}; exit status")
@@ -201,5 +237,6 @@ TESTS = [power_register_off, keyboard_controller_resets, triple_fault_is_a_reset
          panic_before_the_boot_timeout_is_no_hang, silence_is_a_hang, several_cpus_end_together,
          console_is_shown, flood_of_the_console_stays_bounded,
          console_that_nobody_reads_does_not_stop_the_machine, sigterm_stops, sigint_stops,
-         death_of_the_parent_stops, wrong_options_are_refused,
+         death_of_the_parent_stops, cpu_limit_holds_for_all_cpus_together,
+         a_limited_machine_stops_at_once, wrong_options_are_refused,
          kernels_that_are_none_are_refused, help_and_version]
