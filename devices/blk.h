@@ -43,6 +43,7 @@ struct blk {
 	struct virtio_dev v;
 	struct virtio_blk_config cfg;
 	int fd;				/* -1: nothing backs the slot */
+	int file;			/* as the loop's operations take it */
 	bool ro;
 	uint64_t sectors;
 	char id[VIRTIO_BLK_ID_BYTES];	/* not terminated when full */

@@ -7,9 +7,9 @@
  * is shorter than the disk, which the host did behind our back. Any error of the
  * host, a full disk included, is the guest's IOERR, and the disk lives on.
  *
- * Guest memory is not registered with the ring: that would pin it, and so copy all of a
- * clone's memory from its template (128 MiB: 0.3 s, and no page shared any more), for
- * requests that are no faster by it.
+ * The file is registered with the ring. Guest memory is not: that would pin it, and so
+ * copy all of a clone's memory from its template (128 MiB: 0.3 s, and no page shared any
+ * more), for requests that are no faster by it.
  *
  * #uring:loop READV WRITEV FSYNC FALLOCATE
  */
@@ -23,7 +23,7 @@ static int start_range(struct blk_req *r, op_fn *done)
 	bool unmap = r->type == VIRTIO_BLK_T_DISCARD || s->flags;
 	int mode = FALLOC_FL_KEEP_SIZE | (unmap ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
 
-	return loop_fallocate(r->b->v.loop, &r->op, r->b->fd, mode,
+	return loop_fallocate(r->b->v.loop, &r->op, r->b->file, mode,
 			      le64toh(s->sector) * BLK_SECTOR,
 			      (uint64_t)le32toh(s->num_sectors) * BLK_SECTOR, done);
 }
@@ -96,12 +96,12 @@ int blk_start(struct blk_req *r)
 		return 0;
 	}
 	if (r->type == VIRTIO_BLK_T_IN)
-		rc = loop_readv(b->v.loop, &r->op, b->fd, r->iov, r->niov, r->off, on_done);
+		rc = loop_readv(b->v.loop, &r->op, b->file, r->iov, r->niov, r->off, on_done);
 	else if (r->type == VIRTIO_BLK_T_OUT)
-		rc = loop_writev(b->v.loop, &r->op, b->fd, r->iov, r->niov, r->off, write_flags(b),
-				 on_done);
+		rc = loop_writev(b->v.loop, &r->op, b->file, r->iov, r->niov, r->off,
+				 write_flags(b), on_done);
 	else if (r->type == VIRTIO_BLK_T_FLUSH)
-		rc = loop_fdatasync(b->v.loop, &r->op, b->fd, on_done);
+		rc = loop_fdatasync(b->v.loop, &r->op, b->file, on_done);
 	else
 		rc = start_range(r, on_done);
 	b->busy += !rc;

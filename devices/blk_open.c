@@ -5,17 +5,33 @@
  * is one format, raw (security.md 12).
  *
  * The backing is locked (flock: shared when read-only, else exclusive), so that
- * no two machines write to one disk, and none reads what another one writes.
+ * no two machines write to one disk, and none reads what another one writes. A machine
+ * that was killed has it until its requests have ended and its ring is gone, which
+ * the kernel does a little later; so a lock that is taken is tried for a second.
  */
 #include <endian.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include "devices/blk.h"
 
+#define LOCK_TRIES	100u		/* 10 ms apart */
 #define DIRECT_BLOCK	4096u		/* where the kernel does not say what O_DIRECT wants */
 #define PHYSICAL	4096u		/* what files are made of */
+
+static int lock_file(int fd, bool ro)
+{
+	const struct timespec pause = { 0, 10000000 };
+	int rc = flock(fd, (ro ? LOCK_SH : LOCK_EX) | LOCK_NB);
+
+	for (unsigned i = 0; rc && errno == EWOULDBLOCK && i < LOCK_TRIES; i++) {
+		nanosleep(&pause, NULL);
+		rc = flock(fd, (ro ? LOCK_SH : LOCK_EX) | LOCK_NB);
+	}
+	return rc;
+}
 
 static int take_file(struct blk *b, const struct conf_dev *c, struct err *e)
 {
@@ -35,7 +51,7 @@ static int take_file(struct blk *b, const struct conf_dev *c, struct err *e)
 	flags = (flags & ~O_NONBLOCK) | (c->direct ? O_DIRECT : 0);
 	if (fcntl(fd, F_SETFL, flags) || fcntl(fd, F_SETFD, FD_CLOEXEC))
 		return err_set(e, -errno, "%s%s", c->direct ? "direct I/O on " : "", name);
-	if (flock(fd, (c->ro ? LOCK_SH : LOCK_EX) | LOCK_NB))
+	if (lock_file(fd, c->ro))
 		return errno == EWOULDBLOCK ?
 			err_say(e, -EBUSY, "%s is in use by another machine", name) :
 			err_set(e, -errno, "lock %s", name);
@@ -123,6 +139,7 @@ int blk_open(struct virtio_dev *d, const struct conf_dev *c, struct err *e)
 		memcpy(b->id, c->id, strnlen(c->id, sizeof(b->id)));
 	bucket_init(&b->bytes, c->bps, 0, 0);
 	bucket_init(&b->ops, c->iops, 0, 0);
+	b->file = loop_keep(d->loop, b->fd);
 	fill_config(b, block);
 	blk_init(b);
 	/* A file beyond RLIMIT_FSIZE is an error of one write, not the end of the process. */
@@ -134,6 +151,7 @@ void blk_close(struct virtio_dev *d)
 {
 	struct blk *b = container_of(d, struct blk, v);
 
+	loop_forget(d->loop, b->file);	/* its lock, too, is the ring's until then */
 	fd_cleanup(&b->fd);
 	free(b->slot);
 }

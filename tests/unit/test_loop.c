@@ -378,6 +378,7 @@ Test(loop_restrict, flags_and_later_registrations_are_refused)
 	open_disabled(&loop);
 	cr_assert_eq(loop_restrict(&loop, ops, ARRAY_LEN(ops)), 0);
 	cr_assert_eq(io_uring_register_files(&loop.ring, files, 1), -EACCES);
+	cr_assert_eq(loop_keep(&loop, fd), fd);
 	cr_assert_eq(loop_read(&loop, &op, fd, &byte, 1, 0, keep_and_stop), 0);
 	loop.ring.sq.sqes[(loop.ring.sq.sqe_tail - 1) & *loop.ring.sq.kring_mask].flags |=
 		IOSQE_ASYNC;
@@ -400,6 +401,40 @@ static void ask_late(struct op *op, int res)
 	(void)res;
 	loop_late(op->loop, &at_end.late);
 	cr_assert_eq(at_end.calls, 0);
+}
+
+/* The ring's own hold: the descriptor may go, and comes under its slot; with restrictions, too. */
+Test(loop_restrict, kept_files_are_read_and_let_go)
+{
+	const uint8_t ops[] = { IORING_OP_READ };
+	int file[LOOP_KEPT_MAX], end[2], other = memfd_create("other", MFD_CLOEXEC);
+	struct op op = { 0 };
+	char byte = 0;
+
+	open_disabled(&loop);
+	cr_assert_eq(loop_keep(&loop, -1), -1);
+	cr_assert_eq(pipe2(end, O_CLOEXEC | O_NONBLOCK), 0);
+	cr_assert_eq(pwrite(other, "abcdefgh", 8, 0), 8);
+	for (unsigned i = 0; i < LOOP_KEPT_MAX; i++) {
+		file[i] = loop_keep(&loop, i ? other : end[1]);
+		cr_assert_eq(file[i], LOOP_KEPT + (int)i);
+	}
+	cr_assert_eq(loop_keep(&loop, other), other);		/* no more room */
+	close(other);
+	close(end[1]);
+	cr_assert_eq(read(end[0], &byte, 1), -1);		/* the ring still has it */
+	cr_assert_eq(errno, EAGAIN);
+	loop_forget(&loop, file[0]);
+	for (int i = 0; i < 1000 && read(end[0], &byte, 1); i++)
+		poll(NULL, 0, 10);		/* the kernel lets go a little later */
+	cr_assert_eq(read(end[0], &byte, 1), 0);
+	cr_assert_eq(loop_keep(&loop, end[0]), file[0]);
+	cr_assert_eq(loop_restrict(&loop, ops, ARRAY_LEN(ops)), 0);
+	cr_assert_eq(loop_read(&loop, &op, file[7], &byte, 1, 7, keep_and_stop), 0);
+	cr_assert_eq(loop_run(&loop), 0);
+	cr_assert(last == 1 && byte == 'h');
+	close_loop();
+	close(end[0]);
 }
 
 Test(loop, what_is_put_off_is_done_once_when_the_round_ends)
