@@ -3,7 +3,7 @@
 """Images and disks: the store, what it takes and what it refuses, and sandboxes on an image.
 
 The image is an OCI layout made here of busybox. It costs one template, the first case in a guest;
-each other case costs a restore. An argument is a part of the names to run.
+each other case costs a restore.
 """
 import hashlib
 import json
@@ -12,54 +12,10 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
+import harness
 import oci
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
-SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
-BOOT_S = 600
-RUN_S = 180
-
-ENV = dict(os.environ)
-TOP = ""
-
-
-class Failure(AssertionError):
-    """What a test found."""
-
-
-def equal(got, want, what):
-    if got != want:
-        raise Failure(f"{what}: got {got!r}, not {want!r}")
-
-
-def sandbox(*args, stdin=b"", limit=RUN_S, **more):
-    return subprocess.run([SANDBOX, *args], env=ENV, input=stdin, capture_output=True,
-                          timeout=limit, check=False, **more)
-
-
-def good(*args, **more):
-    r = sandbox(*args, **more)
-    equal((r.returncode, r.stderr), (0, b""), f"{args[:3]}; status and stderr")
-    return r.stdout.decode()
-
-
-def refused(status, text, *args, **more):
-    r = sandbox(*args, **more)
-    equal((r.returncode, r.stdout), (status, b""), f"{r.stderr!r}; status and stdout")
-    if text not in r.stderr.decode() or r.stderr.count(b"\n") != 1:
-        raise Failure(f"stderr {r.stderr!r} does not say {text!r} in one line")
-
-
-def at(name):
-    return os.path.join(TOP, name)
-
-
-def write(name, data):
-    with open(at(name), "wb") as f:
-        f.write(data)
-    return at(name)
+from harness import (BOOT_S, ENV, RUN_S, SANDBOX, Failure, at, equal, good, refused, sandbox,
+                     tree, write)
 
 
 def damage(path, where):
@@ -97,11 +53,11 @@ def test_a_1_names_come_and_go():
     good("image", "tag", ident[:8], "third")
     good("image", "rm", "again", "base")
     equal(good("image", "path", "third").split("/")[-2], ident, "the image of the third name")
-    refused(1, "has 1 names", "image", "rm", ident)
+    refused("has 1 names", "image", "rm", ident)
     good("image", "rm", "third")
-    refused(1, "there is no image 'third'", "image", "path", "third")
-    refused(1, "there is no image", "image", "path", ident[:12])
-    refused(2, "no name for an image", "image", "tag", "x", "../x")
+    refused("there is no image 'third'", "image", "path", "third")
+    refused("there is no image", "image", "path", ident[:12])
+    refused("no name for an image", "image", "tag", "x", "../x", status=2)
 
 
 def test_a_2_an_image_of_a_folder():
@@ -124,8 +80,8 @@ def test_a_3_a_ready_file_system_needs_its_digest():
     path = good("image", "path", "tree").strip()
     with open(path, "rb") as f:
         digest = hashlib.sha256(f.read()).hexdigest()
-    refused(2, "needs --sha256", "image", "import", "--format", "erofs", path)
-    refused(1, "not the one of --sha256", "image", "import", "--format", "erofs", "--sha256",
+    refused("needs --sha256", "image", "import", "--format", "erofs", path, status=2)
+    refused("not the one of --sha256", "image", "import", "--format", "erofs", "--sha256",
             "0" * 64, path)
     raw = good("image", "import", "--format", "erofs", "--sha256", digest, path)
     equal(raw.strip()[7:], good("image", "path", "tree").split("/")[-2], "the same image")
@@ -140,21 +96,21 @@ def test_a_4_an_archive_that_lies_stays_in_its_image():
         good("image", "import", "--name", "lies", "-", stdin=oci.tar(lies[n:n + 1]))
     good("image", "import", "-", stdin=oci.tar(lies[:4]))
     equal(os.listdir(at("victim")), [], "files outside")
-    refused(1, "too many links", "image", "import", "-",
+    refused("too many links", "image", "import", "-",
             stdin=oci.tar([lies[4], oci.plain("self/x")]))
-    refused(1, "which is not there", "image", "import", "-", stdin=oci.tar(lies[5:]))
-    refused(1, "the archive is damaged", "image", "import", "-",
+    refused("which is not there", "image", "import", "-", stdin=oci.tar(lies[5:]))
+    refused("the archive is damaged", "image", "import", "-",
             stdin=oci.tar([oci.plain("f", b"x" * 4000)])[:2000])
-    refused(1, "no whole tar archive", "image", "import", "-", stdin=b"#!/bin/sh\n" * 100)
+    refused("no whole tar archive", "image", "import", "-", stdin=b"#!/bin/sh\n" * 100)
     good("image", "rm", "lies")
 
 
 def test_a_5_a_damaged_blob_of_a_layout_is_refused():
     layout = oci.Layout(at("bad"), [oci.tar([oci.plain("f", b"x" * 1000)])], {})
     damage(layout.blob_path(layout.layers[0]), 20)
-    refused(1, "is damaged", "image", "import", at("bad"))
+    refused("is damaged", "image", "import", at("bad"))
     layout.write("index.json", '{"manifests": [{"digest": "sha256:../../../etc/passwd"}]}')
-    refused(1, "is no SHA-256 digest", "image", "import", at("bad"))
+    refused("is no SHA-256 digest", "image", "import", at("bad"))
 
 
 def test_a_6_a_damaged_image_is_not_used():
@@ -162,23 +118,24 @@ def test_a_6_a_damaged_image_is_not_used():
     path = good("image", "path", "hurt").strip()
     good("image", "verify", "hurt")
     before = damage(path, 5000)
-    refused(125, "is damaged", "run", "hurt", "--", "true")
-    refused(125, "is damaged", "run", "--image", "hurt", "--", "true")
+    refused("is damaged", "run", "hurt", "--", "true", status=125)
+    refused("is damaged", "run", "--image", "hurt", "--", "true", status=125)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))     # a thorough liar
-    refused(1, "is damaged", "image", "verify")
+    refused("is damaged", "image", "verify")
     manifest = os.path.join(os.path.dirname(path), "manifest")
     with open(manifest, "r+", encoding="utf-8") as f:
         text = f.read().replace('"config": {}', '"config": {"user": "0"}')
         f.seek(0)
         f.write(text)
-    refused(125, "the manifest of image", "run", "hurt", "--", "true")
+    refused("the manifest of image", "run", "hurt", "--", "true", status=125)
     good("image", "rm", "hurt")
 
 
 def test_a_7_the_word_before_the_dashes_is_the_image():
-    refused(125, "there is no image 'true'", "run", "true", "--", "x")
-    refused(125, "both --image a and 'b --' name an image", "run", "--image", "a", "b", "--", "c")
-    refused(125, "there is no command", "run", "tree", "--")
+    refused("there is no image 'true'", "run", "true", "--", "x", status=125)
+    refused("both --image a and 'b --' name an image", "run", "--image", "a", "b", "--", "c",
+            status=125)
+    refused("there is no command", "run", "tree", "--", status=125)
 
 
 # ---- sandboxes on it
@@ -223,12 +180,13 @@ def test_b_2_a_read_only_root_and_tmpfs():
 
 
 def test_b_3_a_disk_has_its_size_and_vanishes():
+    before = tree(ENV["XDG_CACHE_HOME"])
     out = good("run", "-u", "0", "--disk", "64M", app(), "--", "sh", "-c",
                "echo x >/f; df -k / | tail -1")
     size = int(out.split()[1])
     if not 40000 < size < 65536:
         raise Failure(f"the root has {size} KiB")
-    equal([f for f in os.listdir(at("cache/sandbox")) if f != "templates"], [], "files left")
+    equal(tree(ENV["XDG_CACHE_HOME"]), before, "files in the cache")
 
 
 def test_b_4_the_disk_of_a_named_sandbox_stays():
@@ -261,7 +219,8 @@ def test_b_6_what_was_flushed_survives_a_kill_of_the_monitor():
     p = subprocess.Popen([SANDBOX, "exec", "-u", "0", "kept", "--", "sh", "-c", loop], env=ENV,
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     said = [p.stdout.readline() for _ in range(3)]
-    with open(at("state/sandbox/sandboxes/kept/state"), encoding="utf-8") as f:
+    with open(os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/kept/state"),
+              encoding="utf-8") as f:
         os.kill(json.load(f)["monitor"], signal.SIGKILL)
     rest, err = p.communicate(timeout=RUN_S)
     equal(p.returncode, 125, f"{err!r}; status of the exec")
@@ -273,7 +232,7 @@ def test_b_6_what_was_flushed_survives_a_kill_of_the_monitor():
     good("rm", "-f", "kept")
 
 
-def test_c_0_two_builds_have_one_digest():
+def test_long_0_two_builds_have_one_digest():
     """From Debian's packages, twice: minutes, and a network."""
     one = good("image", "build", "--profile", "minimal", limit=1800)
     equal(good("image", "build", "--profile", "minimal", "--name", "twice", limit=1800), one,
@@ -286,34 +245,5 @@ def test_c_0_two_builds_have_one_digest():
           "bash")
 
 
-def main():
-    global TOP
-    failed = 0
-    kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
-    with tempfile.TemporaryDirectory(prefix="e2e-") as TOP:
-        os.makedirs(at("run"), mode=0o700)
-        ENV.update(XDG_RUNTIME_DIR=at("run"), XDG_CACHE_HOME=at("cache"),
-                   XDG_STATE_HOME=at("state"), XDG_DATA_HOME=at("data"),
-                   XDG_CONFIG_HOME=at("config"))
-        for name, test in sorted(globals().items()):
-            if not name.startswith("test_") or not all(a in name for a in sys.argv[1:]):
-                continue
-            word = "image: " + name[9:].replace("_", " ")
-            if name.startswith("test_c") and not os.environ.get("TEST_LONG"):
-                continue
-            if name[5] != "a" and not kvm:
-                print(f"skip {word}: /dev/kvm cannot be opened")
-                continue
-            try:
-                test()
-                print("ok", word, flush=True)
-            except (Failure, subprocess.TimeoutExpired, LookupError, ValueError, OSError) as e:
-                failed += 1
-                print(f"not ok {word}: {e}", flush=True)
-        if failed and kvm:
-            sandbox("rm", "-f", "kept")     # what a failed case has left running
-    return failed != 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.main("image", globals(), machines=lambda name: name[5:7] != "a_"))

@@ -3,8 +3,7 @@
 """`sandbox run` on real machines, by a template and by a cold boot.
 
 One template is made at the start, in a cache folder of this test's own; a case then costs a
-restore and a command. Each function test_* is a test; its name is what is printed. An argument
-is a part of the names to run.
+restore and a command.
 """
 import hashlib
 import json
@@ -12,37 +11,19 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
+import harness
+from harness import BOOT_S, ENV, OWN, RUN_S, Failure, alive, equal, runtime, sandbox, wait
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
-SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
-BOOT_S = 600        # a boot takes half a minute where guest kernels are emulated, more under load
-RUN_S = 120
-
-ENV = dict(os.environ)
-TEMPLATES = ""      # the folder, once main() has made the cache
-RUNTIME = ""
-
-
-class Failure(AssertionError):
-    """What a test found."""
-
-
-def equal(got, want, what):
-    if got != want:
-        raise Failure(f"{what}: got {got!r}, not {want!r}")
+TEMPLATES = f"{OWN}/cache/sandbox/templates"
 
 
 def start(*args):
-    return subprocess.Popen([SANDBOX, "run", *args], env=ENV, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return harness.start("run", *args)
 
 
-def run(*args, stdin=b"", limit=RUN_S):
-    return subprocess.run([SANDBOX, "run", *args], env=ENV, input=stdin, capture_output=True,
-                          timeout=limit, check=False)
+def run(*args, **more):
+    return sandbox("run", *args, **more)
 
 
 def templates():
@@ -127,11 +108,8 @@ def test_a_killed_run_leaves_nothing():
     equal(len(kids.stdout.split()), 1, "monitors while it runs")
     p.send_signal(signal.SIGKILL)
     p.communicate(timeout=10)
-    end = time.time() + 10
-    while os.path.exists(f"/proc/{int(kids.stdout)}/exe") and time.time() < end:
-        time.sleep(0.1)
-    equal(os.path.exists(f"/proc/{int(kids.stdout)}/exe"), False, "the monitor lives on")
-    equal(os.listdir(RUNTIME), [], "left in the runtime folder")
+    wait(lambda: not alive(int(kids.stdout)), "the monitor outlives its command", 10)
+    equal(runtime(), [], "left in the runtime folder")
 
 
 def test_sigterm_reaches_the_command():
@@ -171,29 +149,6 @@ def test_z_a_cold_boot_with_two_cpus():
     equal(d["restore_ms"], None, "restore_ms")
 
 
-def main():
-    global TEMPLATES, RUNTIME
-    failed = 0
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("skip e2e on machines: /dev/kvm cannot be opened")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="e2e-") as top:
-        RUNTIME = os.path.join(top, "run", "sandbox")
-        TEMPLATES = os.path.join(top, "cache", "sandbox", "templates")
-        os.makedirs(os.path.join(top, "run"), mode=0o700)
-        ENV.update(XDG_RUNTIME_DIR=os.path.join(top, "run"),
-                   XDG_CACHE_HOME=os.path.join(top, "cache"), XDG_STATE_HOME=top)
-        for name, test in sorted(globals().items()):
-            if not name.startswith("test_") or not all(a in name for a in sys.argv[1:]):
-                continue
-            try:
-                test()
-                print("ok", name[5:].replace("_", " "), flush=True)
-            except (Failure, subprocess.TimeoutExpired, ValueError, OSError) as e:
-                failed += 1
-                print(f"not ok {name[5:].replace('_', ' ')}: {e}", flush=True)
-    return failed != 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    ENV["XDG_CACHE_HOME"] = f"{OWN}/cache"
+    sys.exit(harness.main("machine", globals()))

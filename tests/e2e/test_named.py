@@ -4,115 +4,40 @@
 
 All machines are restored from one template, kept in the build folder between runs. KILLS=N
 is how many processes the fuzz over the lifecycle kills (8 without it), MANY=N how many
-sandboxes run at once in another test (4). Each function test_* is a test; its name is what is
-printed. An argument is a part of the names to run.
+sandboxes run at once in another test (4).
 """
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
-SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
-BOOT_S = 600        # for the first one, which makes the template
-RUN_S = 180
-
-ENV = dict(os.environ)
-TOP = ""            # a folder of this test's own
-
-
-class Failure(AssertionError):
-    """What a test found."""
-
-
-def equal(got, want, what):
-    if got != want:
-        raise Failure(f"{what}: got {got!r}, not {want!r}")
-
-
-def check(ok, what):
-    if not ok:
-        raise Failure(what)
-
-
-def sb(*args, stdin=b"", limit=RUN_S, env=None):
-    return subprocess.run([SANDBOX, *args], env={**ENV, **(env or {})}, input=stdin,
-                          capture_output=True, timeout=limit, check=False)
-
-
-def ok(*args, **kw):
-    r = sb(*args, **kw)
-    if r.returncode:
-        raise Failure(f"{' '.join(args)}: status {r.returncode}, {r.stderr.decode()!r}")
-    return r.stdout.decode()
-
-
-def refused(sentence, *args, status=1):
-    r = sb(*args)
-    equal((r.returncode, r.stdout), (status, b""), f"{args}: status and stdout ({r.stderr})")
-    check(sentence in r.stderr.decode(), f"{args}: {r.stderr.decode()!r} lacks {sentence!r}")
-
-
-def start(*args):
-    return subprocess.Popen([SANDBOX, *args], env=ENV, stdin=subprocess.DEVNULL,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-
-
-def wait(condition, what, seconds=60):
-    until = time.monotonic() + seconds
-    while not condition():
-        check(time.monotonic() < until, what)
-        time.sleep(0.05)
-
-
-def state(name):
-    return {s["name"]: s["state"] for s in json.loads(ok("ls", "--json"))}.get(name)
-
-
-def inspect(name):
-    return json.loads(ok("inspect", name))[0]
-
-
-def alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def runtime():
-    path = os.path.join(ENV["XDG_RUNTIME_DIR"], "sandbox")
-    return os.listdir(path) if os.path.isdir(path) else []
-
+import harness
+from harness import (BOOT_S, ENV, OWN, RUN_S, TOP, alive, check, equal, good, inspect, refused,
+                     runtime, sandbox, start, state, wait)
 
 # ---- made once, used by the tests ------------------------------------------------------------
 
 
 def test_00_three_are_made_and_started():
     for name in ("one", "two", "three"):
-        equal(ok("create", name, "-e", f"WHO={name}", "--idle-timeout", "1h"), f"{name}\n",
+        equal(good("create", name, "-e", f"WHO={name}", "--idle-timeout", "1h"), f"{name}\n",
               "create")
         equal(state(name), "created", "state")
-    equal(ok("start", "one", limit=BOOT_S), "one\n", "start")
+    equal(good("start", "one", limit=BOOT_S), "one\n", "start")
     both = [start("start", n) for n in ("two", "three")]
     for p in both:
         out, err = p.communicate(timeout=RUN_S)
         equal((p.returncode, err), (0, b""), f"start: {out}")
     for name in ("one", "two", "three"):
         equal(state(name), "running", "state")
-        equal(ok("exec", name, "--", "sh", "-c", 'hostname; echo "$WHO"'), f"{name}\n{name}\n",
+        equal(good("exec", name, "--", "sh", "-c", 'hostname; echo "$WHO"'), f"{name}\n{name}\n",
               "host name and environment")
 
 
 def test_01_start_is_idempotent_and_names_are_taken():
-    equal(json.loads(ok("start", "--json", "one"))[0]["result"], "ran already", "start")
+    equal(json.loads(good("start", "--json", "one"))[0]["result"], "ran already", "start")
     refused("already a sandbox named 'one'", "create", "one")
     refused("did you mean 'one'?", "stop", "oen")
     refused("is no name for a sandbox", "create", "../one", status=2)
@@ -124,15 +49,15 @@ def test_01_start_is_idempotent_and_names_are_taken():
 
 def test_02_exec_passes_streams_and_status():
     data = os.urandom(300000)
-    r = sb("exec", "one", "--", "sh", "-c", "cat; echo err >&2; exit 7", stdin=data)
+    r = sandbox("exec", "one", "--", "sh", "-c", "cat; echo err >&2; exit 7", stdin=data)
     equal((r.returncode, r.stderr, r.stdout == data), (7, b"err\n", True), "exec")
-    equal(sb("exec", "one", "--", "no-such").returncode, 127, "not found")
-    equal(sb("exec", "one", "--", "sh", "-c", "kill -9 $$").returncode, 137, "a signal")
-    r = sb("exec", "--timeout", "2s", "one", "--", "sh", "-c", "echo part; sleep 99")
+    equal(sandbox("exec", "one", "--", "no-such").returncode, 127, "not found")
+    equal(sandbox("exec", "one", "--", "sh", "-c", "kill -9 $$").returncode, 137, "a signal")
+    r = sandbox("exec", "--timeout", "2s", "one", "--", "sh", "-c", "echo part; sleep 99")
     equal((r.returncode, r.stdout), (124, b"part\n"), "--timeout")
     refused("there is no command", "exec", "one", status=125)
     refused("there is no sandbox named 'nobody'", "exec", "nobody", "--", "true", status=125)
-    d = json.loads(ok("exec", "--json", "-e", "WHO=me", "-w", "/tmp", "-u", "12:34", "one", "--",
+    d = json.loads(good("exec", "--json", "-e", "WHO=me", "-w", "/tmp", "-u", "12:34", "one", "--",
                       "sh", "-c", "echo $WHO $PWD $(id -u):$(id -g)"))
     equal(d["stdout"], "me /tmp 12:34\n", "environment, folder, user")
 
@@ -146,18 +71,19 @@ def test_03_many_commands_at_once_in_three():
 
 
 def test_04_files_live_as_long_as_the_sandbox_runs():
-    ok("exec", "two", "--", "sh", "-c", "echo kept >/root/file")
-    equal(ok("exec", "two", "--", "cat", "/root/file"), "kept\n", "from one exec to the next")
-    equal(ok("shell", "two", stdin=b"cat /root/file; exit\n"), "kept\n", "shell")
-    equal(sb("exec", "one", "--", "cat", "/root/file").returncode, 1, "in another one")
+    good("exec", "two", "--", "sh", "-c", "echo kept >/root/file")
+    equal(good("exec", "two", "--", "cat", "/root/file"), "kept\n", "from one exec to the next")
+    equal(good("shell", "two", stdin=b"cat /root/file; exit\n"), "kept\n", "shell")
+    equal(sandbox("exec", "one", "--", "cat", "/root/file").returncode, 1, "in another one")
 
 
 def test_04a_a_session_keeps_folder_and_variables():
-    ok("exec", "--session", "s", "one", "--", "cd /tmp; export V='a b'; W=1")
-    out = ok("exec", "--session", "s", "one", "--", "echo $PWD $V ${W-unset}")
+    good("exec", "--session", "s", "one", "--", "cd /tmp; export V='a b'; W=1")
+    out = good("exec", "--session", "s", "one", "--", "echo $PWD $V ${W-unset}")
     equal(out, "/tmp a b unset\n", "the session")
-    equal(sb("exec", "--session", "s", "one", "--", "sh", "-c", "exit 9").returncode, 9, "status")
-    equal(ok("exec", "--session", "t", "one", "--", "pwd"), "/\n", "another session")
+    equal(sandbox("exec", "--session", "s", "one", "--", "sh", "-c", "exit 9").returncode, 9,
+          "status")
+    equal(good("exec", "--session", "t", "one", "--", "pwd"), "/\n", "another session")
     refused("a secret must not be kept", "exec", "--session", "s", "--secret", "HOME", "one",
             "--", "true", status=125)
 
@@ -173,8 +99,8 @@ def test_05_cp_keeps_trees_as_they_are():
     os.chmod(os.path.join(src, "a"), 0o640)
     for name in ("a", "sub"):
         os.utime(os.path.join(src, name), (1e9, 1e9))
-    ok("cp", src, "one:/root")
-    ok("cp", "one:/root/src", os.path.join(TOP, "back"))
+    good("cp", src, "one:/root")
+    good("cp", "one:/root/src", os.path.join(TOP, "back"))
     back = os.path.join(TOP, "back")
     equal(sorted(os.listdir(back)), sorted(os.listdir(src)), "names")
     equal(subprocess.run(["diff", "-r", "--no-dereference", src, back], check=False).returncode, 0,
@@ -183,64 +109,64 @@ def test_05_cp_keeps_trees_as_they_are():
     equal((st.st_mode & 0o7777, st.st_mtime), (0o640, 1e9), "mode and time")
     equal(os.stat(os.path.join(back, "sub")).st_mtime, 1e9, "time of a folder")
     check(os.stat(os.path.join(back, "holes")).st_blocks < 512, "holes were filled")
-    tar = sb("cp", "one:/root/src", "-").stdout
-    ok("cp", "-", "two:/tmp", stdin=tar)
-    equal(ok("exec", "two", "--", "readlink", "/tmp/src/link"), "../nowhere\n", "by a stream")
+    tar = sandbox("cp", "one:/root/src", "-").stdout
+    good("cp", "-", "two:/tmp", stdin=tar)
+    equal(good("exec", "two", "--", "readlink", "/tmp/src/link"), "../nowhere\n", "by a stream")
     refused("there is no /nope", "cp", "one:/nope", TOP)
     refused("neither is in a sandbox", "cp", src, TOP, status=2)
 
 
 def test_06_a_hostile_guest_writes_nothing_outside():
     """What the guest packs is read by agent/unpack.c; its rules have unit tests of their own."""
-    ok("exec", "three", "--", "sh", "-c",
+    good("exec", "three", "--", "sh", "-c",
        "mkdir -p /srv/x && ln -s /etc /srv/x/l && echo evil >/srv/x/f && chmod 4777 /srv/x/f")
     target = os.path.join(TOP, "x")
     os.makedirs(os.path.join(TOP, "outside"))
     os.makedirs(target)
     os.symlink("../outside", os.path.join(target, "f2"))
-    ok("exec", "three", "--", "sh", "-c", "mkdir /srv/x/f2; echo evil >/srv/x/f2/in")
+    good("exec", "three", "--", "sh", "-c", "mkdir /srv/x/f2; echo evil >/srv/x/f2/in")
     refused("exists", "cp", "three:/srv/x/.", target)
     equal(os.listdir(os.path.join(TOP, "outside")), [], "outside")
-    ok("cp", "three:/srv/x/f", TOP)
+    good("cp", "three:/srv/x/f", TOP)
     equal(os.stat(os.path.join(TOP, "f")).st_mode & 0o7000, 0, "set-id")
 
 
 def test_07_secrets_are_written_nowhere():
     word = "xyzzy" + os.urandom(8).hex()
-    out = ok("exec", "--secret", "TOKEN=env:HOST_TOKEN", "three", "--", "sh", "-c",
-             "echo ${#TOKEN}", env={"HOST_TOKEN": word})
+    out = good("exec", "--secret", "TOKEN=env:HOST_TOKEN", "three", "--", "sh", "-c",
+               "echo ${#TOKEN}", env={"HOST_TOKEN": word})
     equal(out, f"{len(word)}\n", "in the process")
-    ok("create", "four", "--secret", "TOKEN=env:HOST_TOKEN", env={"HOST_TOKEN": word})
-    found = subprocess.run(["grep", "-rl", word, TOP], capture_output=True, check=False).stdout
+    good("create", "four", "--secret", "TOKEN=env:HOST_TOKEN", env={"HOST_TOKEN": word})
+    found = subprocess.run(["grep", "-rl", word, OWN], capture_output=True, check=False).stdout
     equal(found, b"", "files with the secret")
     refused("which is not set here", "exec", "--secret", "NOT_THERE", "three", "--", "true",
             status=125)
-    ok("rm", "--yes", "four")
+    good("rm", "--yes", "four")
 
 
 def test_08_events_and_stats():
-    lines = [json.loads(l) for l in ok("logs", "one").splitlines()]
+    lines = [json.loads(l) for l in good("logs", "one").splitlines()]
     kinds = [l["event"] for l in lines]
     equal(kinds[:3], ["created", "start", "running"], "first events")
     check("exec" in kinds and "exit" in kinds and "cp" in kinds, f"{set(kinds)}")
     check([l for l in lines if l["event"] == "exit" and l["status"] == 7], "status of an exit")
-    rows = {r["name"]: r for r in json.loads(ok("stats", "--json"))}
+    rows = {r["name"]: r for r in json.loads(good("stats", "--json"))}
     equal(set(rows), {"one", "two", "three"}, "who runs")
     check(rows["one"]["resident_bytes"] > 1 << 20, f"{rows['one']}")
-    equal(ok("ps", "-q"), "one\nthree\ntwo\n", "ps -q")
+    equal(good("ps", "-q"), "one\nthree\ntwo\n", "ps -q")
 
 
 def test_09_dry_runs_change_nothing():
-    before = ok("ls", "--json")
+    before = good("ls", "--json")
     for args in (("create", "--dry-run", "new"), ("stop", "--dry-run", "one"),
                  ("rm", "--dry-run", "one"), ("restart", "--dry-run", "one"),
                  ("cp", "--dry-run", "/etc", "one:/x")):
-        check(ok(*args).startswith("would "), f"{args}")
-    equal(ok("ls", "--json"), before, "after the dry runs")
+        check(good(*args).startswith("would "), f"{args}")
+    equal(good("ls", "--json"), before, "after the dry runs")
 
 
 def test_10_poweroff_inside_is_a_stop_and_a_kill_is_a_crash():
-    sb("exec", "two", "--", "poweroff", "-f")
+    sandbox("exec", "two", "--", "poweroff", "-f")
     wait(lambda: state("two") == "stopped", "two did not stop")
     equal(inspect("two")["reason"], "the guest powered itself off", "reason")
     os.kill(inspect("three")["monitor_pid"], signal.SIGKILL)
@@ -255,61 +181,62 @@ def test_10_poweroff_inside_is_a_stop_and_a_kill_is_a_crash():
 
 
 def test_11_an_end_ends_what_is_attached():
-    ok("start", "one")
+    good("start", "one")
     p = start("exec", "one", "--", "sh", "-c", "echo here; sleep 999")
     equal(p.stdout.readline(), b"here\n", "it runs")
-    equal(ok("stop", "one"), "one\n", "stop")
+    equal(good("stop", "one"), "one\n", "stop")
     out, err = p.communicate(timeout=RUN_S)
     equal((p.returncode, out), (125, b""), "the attached command")
     check(b"sandbox 'one' stopped while the command ran: it was stopped" in err, f"{err}")
-    equal(json.loads(ok("stop", "--json", "one"))[0]["result"], "did not run", "a second stop")
+    equal(json.loads(good("stop", "--json", "one"))[0]["result"], "did not run", "a second stop")
 
 
 def test_12_times_end_a_sandbox():
-    ok("create", "idle", "--idle-timeout", "2s")
-    ok("create", "short", "--ttl", "2s")
-    ok("start", "idle", "short")
+    good("create", "idle", "--idle-timeout", "2s")
+    good("create", "short", "--ttl", "2s")
+    good("start", "idle", "short")
     for name, why in (("idle", "--idle-timeout"), ("short", "--ttl")):
         wait(lambda n=name: state(n) == "stopped", f"{name} runs on")
         check(why in inspect(name)["reason"], inspect(name)["reason"])
-    ok("rm", "--yes", "idle", "short")
+    good("rm", "--yes", "idle", "short")
 
 
 def test_13_run_with_a_name_keeps_it():
-    equal(ok("run", "--name", "kept", "--", "sh", "-c", "echo x >/f; echo hi"), "hi\n", "run")
-    equal(ok("exec", "kept", "--", "cat", "/f"), "x\n", "afterwards")
-    equal(ok("run", "--name", "gone", "--rm", "--", "echo", "hi"), "hi\n", "run --rm")
+    equal(good("run", "--name", "kept", "--", "sh", "-c", "echo x >/f; echo hi"), "hi\n", "run")
+    equal(good("exec", "kept", "--", "cat", "/f"), "x\n", "afterwards")
+    equal(good("run", "--name", "gone", "--rm", "--", "echo", "hi"), "hi\n", "run --rm")
     equal((state("kept"), state("gone")), ("running", None), "states")
-    equal(ok("restart", "kept"), "kept\n", "restart")
-    equal(sb("exec", "kept", "--", "cat", "/f").returncode, 1, "memory does not outlive a stop")
-    ok("rm", "--force", "kept")
+    equal(good("restart", "kept"), "kept\n", "restart")
+    equal(sandbox("exec", "kept", "--", "cat", "/f").returncode, 1,
+          "memory does not outlive a stop")
+    good("rm", "--force", "kept")
 
 
 def test_13a_settings_are_changed_checked_and_compared():
-    ok("create", "conf", "-m", "128M")
-    ok("start", "conf")
-    check("configured" not in ok("status", "conf"), "drift of a fresh one")
+    good("create", "conf", "-m", "128M")
+    good("start", "conf")
+    check("configured" not in good("status", "conf"), "drift of a fresh one")
     refused("did you mean 'memory'?", "config", "set", "conf", "memroy=1g", status=2)
     refused("this host has", "config", "set", "conf", "memory=900g", status=2)
-    equal(ok("config", "show", "conf"), "memory = 128M\n", "what a refused change left")
-    ok("config", "set", "conf", "memory=96M", "env=A=1")
-    check("configured, not yet running: memory = 96M" in ok("status", "conf"), "drift")
-    equal(ok("exec", "conf", "--", "sh", "-c", "echo $A"), "1\n", "an environment holds at once")
+    equal(good("config", "show", "conf"), "memory = 128M\n", "what a refused change left")
+    good("config", "set", "conf", "memory=96M", "env=A=1")
+    check("configured, not yet running: memory = 96M" in good("status", "conf"), "drift")
+    equal(good("exec", "conf", "--", "sh", "-c", "echo $A"), "1\n", "an environment holds at once")
     refused("say --yes", "update", "conf", status=2)
-    ok("update", "--restart", "never", "conf")
+    good("update", "--restart", "never", "conf")
     equal(inspect("conf")["running_config"]["memory"], "128M", "what runs")
-    ok("update", "--restart", "always", "conf")
+    good("update", "--restart", "always", "conf")
     equal(inspect("conf")["running_config"]["memory"], "96M", "what runs")
-    ok("rm", "-f", "conf")
+    good("rm", "-f", "conf")
     os.makedirs(os.path.join(ENV["XDG_CONFIG_HOME"], "sandbox"))
     path = os.path.join(ENV["XDG_CONFIG_HOME"], "sandbox", "config")
     with open(path, "w", encoding="utf-8") as f:
         f.write("[defaults]\nmemory = 96M\n[sandbox x]\nfoo = 1\n")
-    equal(sb("config", "lint").stdout.decode().split(";")[0],
+    equal(sandbox("config", "lint").stdout.decode().split(";")[0],
           f"{path} line 4: there is no setting 'foo'", "lint")
-    ok("create", "dflt")
-    equal(ok("config", "show", "dflt"), "memory = 96M\n", "defaults")
-    ok("rm", "--yes", "dflt")
+    good("create", "dflt")
+    equal(good("config", "show", "dflt"), "memory = 96M\n", "defaults")
+    good("rm", "--yes", "dflt")
     os.unlink(path)
 
 
@@ -322,7 +249,7 @@ def test_14_of_parallel_creates_one_wins():
     equal([p.wait(timeout=RUN_S) for p in ps], [0] * 4, "starts")
     for p in ps:
         p.communicate()
-    ok("rm", "-f", "race")
+    good("rm", "-f", "race")
 
 
 def test_15_whatever_is_killed_the_store_is_consistent():
@@ -334,7 +261,7 @@ def test_15_whatever_is_killed_the_store_is_consistent():
                            ["rm", "-f", name], ["exec", name, "--", "true"]))
         p = start(*verb)
         if rnd.random() < 0.3:
-            known = [s for s in json.loads(ok("ls", "--json")) if s["name"] in names
+            known = [s for s in json.loads(good("ls", "--json")) if s["name"] in names
                      and s["state"] in ("running", "starting")]
             pid = inspect(known[0]["name"])["keeper_pid"] if known else None
         else:
@@ -346,68 +273,39 @@ def test_15_whatever_is_killed_the_store_is_consistent():
             except ProcessLookupError:
                 pass
         p.communicate(timeout=RUN_S)
-        for s in json.loads(ok("ls", "--json")):
+        for s in json.loads(good("ls", "--json")):
             check(s["state"] in ("created", "starting", "running", "stopped", "crashed"),
                   f"after {i} kills: {s}")
     for name in names:
-        sb("create", name)
-        ok("start", name)
-        equal(ok("exec", name, "--", "echo", "x"), "x\n", f"{name} after the kills")
-    ok("rm", "-f", *names)
-    equal([n for n in os.listdir(os.path.join(TOP, "state/sandbox/sandboxes"))
+        sandbox("create", name)
+        good("start", name)
+        equal(good("exec", name, "--", "echo", "x"), "x\n", f"{name} after the kills")
+    good("rm", "-f", *names)
+    equal([n for n in os.listdir(os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes"))
            if n.startswith(".") or n in names], [], "left in the store")
 
 
 def test_16_many_from_one_template():
     many = [f"m{i}" for i in range(int(os.environ.get("MANY", "4")))]
     for name in many:
-        ok("create", name, "-m", "128M")
+        good("create", name, "-m", "128M")
     begin = time.monotonic()
-    ok("start", *many, limit=BOOT_S)
+    good("start", *many, limit=BOOT_S)
     took = time.monotonic() - begin
-    ids = {ok("exec", name, "--", "cat", "/etc/machine-id") for name in many}
+    ids = {good("exec", name, "--", "cat", "/etc/machine-id") for name in many}
     equal(len(ids), len(many), "machine ids")
-    rows = [r for r in json.loads(ok("stats", "--json")) if r["name"] in many]
+    rows = [r for r in json.loads(good("stats", "--json")) if r["name"] in many]
     own = sum(r["private_bytes"] or 0 for r in rows) / len(rows) / (1 << 20)
     print(f"# {len(many)} started in {took:.1f} s, {own:.1f} MiB of their own each", flush=True)
-    ok("rm", "-f", *many, limit=BOOT_S)
+    good("rm", "-f", *many, limit=BOOT_S)
 
 
 def test_99_nothing_is_left():
-    ok("stop", "--all")
-    ok("rm", "--force", "one", "two", "three")
-    equal(json.loads(ok("ls", "--json")), [], "sandboxes")
+    good("stop", "--all")
+    good("rm", "--force", "one", "two", "three")
+    equal(json.loads(good("ls", "--json")), [], "sandboxes")
     wait(lambda: not runtime(), f"left in the runtime folder: {runtime()}", 10)
 
 
-def main():
-    global TOP
-    failed = 0
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("skip named sandboxes: /dev/kvm cannot be opened")
-        return 0
-    TOP = tempfile.mkdtemp(prefix="named-")
-    ENV.update(XDG_CACHE_HOME=os.path.join(OUT, f"test-cache-{os.geteuid()}"),
-               XDG_STATE_HOME=os.path.join(TOP, "state"), XDG_RUNTIME_DIR=os.path.join(TOP, "run"),
-               XDG_CONFIG_HOME=os.path.join(TOP, "config"))
-    os.makedirs(ENV["XDG_CACHE_HOME"], exist_ok=True)
-    os.mkdir(ENV["XDG_RUNTIME_DIR"], 0o700)
-    try:
-        for name, test in sorted(globals().items()):
-            if not name.startswith("test_") or not all(a in name for a in sys.argv[1:]):
-                continue
-            try:
-                test()
-                print("ok named:", name.split("_", 2)[2].replace("_", " "), flush=True)
-            except (Failure, subprocess.TimeoutExpired, ValueError, OSError, KeyError) as e:
-                failed += 1
-                print(f"not ok named: {name.split('_', 2)[2].replace('_', ' ')}: {e}", flush=True)
-    finally:
-        for name in sb("ls", "-q").stdout.decode().split():
-            sb("rm", "-f", name)
-        shutil.rmtree(TOP, ignore_errors=True)
-    return failed != 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.main("named", globals()))

@@ -4,8 +4,8 @@
 
 All machines come from one template, kept in the build folder between runs. Some are started
 as `sandbox` does it, others as a bare sandbox-vmm with a control socket, where a test has to see
-what the agent would have set right. Each function test_* is a test; an argument is a part of the
-names to run. With TEST_LONG there are 100 clones that must not be alike, else 20.
+what the agent would have set right. With TEST_LONG there are 100 clones that must not be alike,
+else 20.
 """
 import glob
 import os
@@ -19,58 +19,15 @@ import sys
 import tempfile
 import threading
 import time
+import harness
+from harness import (BOOT_S, ENV, LONG, OUT, SANDBOX, TOP, Failure, check, equal, good, refused,
+                     sandbox, wait)
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
-SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
 VMM = os.path.join(OUT, "sandbox-vmm")
 GUESTCTL = os.path.join(OUT, "guestctl")
 DIRTY = os.path.join(OUT, "tests/vm/dirty_pages")
-BOOT_S = 600
-RUN_S = 240
-CLONES = 100 if os.environ.get("TEST_LONG") else 20
-
-ENV = dict(os.environ)
-TOP = ""            # a folder of this test's own
+CLONES = 100 if LONG else 20
 TEMPLATE = ""       # the folder of the template
-
-
-class Failure(AssertionError):
-    """What a test found."""
-
-
-def equal(got, want, what):
-    if got != want:
-        raise Failure(f"{what}: got {got!r}, not {want!r}")
-
-
-def check(ok, what):
-    if not ok:
-        raise Failure(what)
-
-
-def sandbox(*args, limit=RUN_S):
-    return subprocess.run([SANDBOX, *args], env=ENV, capture_output=True, timeout=limit,
-                          stdin=subprocess.DEVNULL, check=False)
-
-
-def good(*args, limit=RUN_S):
-    r = sandbox(*args, limit=limit)
-    equal((r.returncode, r.stderr), (0, b""), f"sandbox {' '.join(args)}")
-    return r.stdout.decode()
-
-
-def fails(status, sentence, *args):
-    r = sandbox(*args)
-    equal(r.returncode, status, f"status of {args}, which said {r.stderr!r}")
-    check(sentence in r.stderr.decode(), f"{args} said {r.stderr!r}, not {sentence!r}")
-
-
-def wait(until, what, seconds=60):
-    end = time.monotonic() + seconds
-    while not until():
-        check(time.monotonic() < end, f"not within {seconds} s: {what}")
-        time.sleep(0.05)
 
 
 class Vm:
@@ -147,8 +104,8 @@ def test_a_template_is_made_listed_and_verified():
     text = verify(TEMPLATE)
     check("kind       full" in text and "verified " in text, text)
     check("vsock rng console balloon" in text, "the devices")
-    fails(2, "there is no template 'feed'", "template", "rm", "feed")
-    fails(2, "none of ls, build, rm", "template", "lst")
+    refused("there is no template 'feed'", "template", "rm", "feed", status=2)
+    refused("none of ls, build, rm", "template", "lst", status=2)
 
 
 def test_gc_removes_debris_and_leaves_what_is_of_use():
@@ -259,11 +216,11 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
           "the report of a snapshot")
     check(" diff " in good("snapshot", "ls", "dev"), "snapshot ls")
     check("verified" in verify("dev/one"), "snapshot inspect")
-    fails(2, "there is a snapshot 'one' already", "snapshot", "create", "dev", "one")
-    fails(2, "is no name for a snapshot", "snapshot", "create", "dev", "../x")
-    fails(125, "no snapshot 'two'", "run", "--from", "dev/two", "--", "true")
-    fails(125, "the saved machine has 128 MiB", "run", "--from", "dev/one", "-m", "256M", "--",
-          "true")
+    refused("there is a snapshot 'one' already", "snapshot", "create", "dev", "one", status=2)
+    refused("is no name for a snapshot", "snapshot", "create", "dev", "../x", status=2)
+    refused("no snapshot 'two'", "run", "--from", "dev/two", "--", "true", status=125)
+    refused("the saved machine has 128 MiB", "run", "--from", "dev/one", "-m", "256M", "--", "true",
+            status=125)
 
     good("exec", "dev", "--", "sh", "-c", "echo second >/tmp/file; kill $(pidof cat)")
     good("rollback", "dev", "one")
@@ -288,7 +245,7 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
     equal(os.stat(os.path.join(folder, "kid-1/snapshots/fork/base")).st_ino,
           os.stat(os.path.join(TEMPLATE, "memory")).st_ino, "they map the template's memory")
     good("snapshot", "rm", "dev", "one")
-    fails(2, "has no snapshot 'one'", "snapshot", "rm", "dev", "one")
+    refused("has no snapshot 'one'", "snapshot", "rm", "dev", "one", status=2)
     good("rm", "-f", "kid-1", "kid-2", "kid-3", "again-1", "dev")
 
 
@@ -439,46 +396,14 @@ def test_a_wrong_page_is_found_and_a_wrong_size_refused():
         byte = f.read(1)
         f.seek(0x1000000)
         f.write(bytes([byte[0] ^ 4]))
-    fails(1, "page 4096 of its memory file is damaged", "snapshot", "inspect", "--verify", folder)
+    refused("page 4096 of its memory file is damaged", "snapshot", "inspect", "--verify", folder)
     os.truncate(os.path.join(folder, "memory"), 1 << 20)
-    fails(1, "its memory file has 1048576 bytes, not 134217728", "snapshot", "inspect", folder)
+    refused("its memory file has 1048576 bytes, not 134217728", "snapshot", "inspect", folder)
     with Vm(folder) as vm:
         check("its memory file has" in vm.line, f"it said {vm.line!r}")
     shutil.rmtree(folder)
 
 
-def main():
-    global TOP
-    words, failed = sys.argv[1:], 0
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
-        print("skip snapshots: /dev/kvm cannot be opened")
-        return 0
-    with tempfile.TemporaryDirectory(prefix="snap-", dir="/tmp") as top:
-        TOP = os.path.realpath(top)
-        ENV.update(XDG_CACHE_HOME=os.path.join(OUT, f"test-cache-{os.geteuid()}"),
-                   XDG_STATE_HOME=os.path.join(TOP, "state"),
-                   XDG_RUNTIME_DIR=os.path.join(TOP, "run"),
-                   XDG_CONFIG_HOME=os.path.join(TOP, "config"))
-        os.makedirs(ENV["XDG_CACHE_HOME"], exist_ok=True)
-        os.mkdir(ENV["XDG_RUNTIME_DIR"], 0o700)
-        for name, test in list(globals().items()):      # in the order of this file
-            title = name[5:].replace("_", " ")
-            first = name.startswith("test_a_template")
-            if not name.startswith("test_") or (words and not first and
-                                                not any(w in title for w in words)):
-                continue
-            begin = time.monotonic()
-            try:
-                test()
-                print(f"ok snapshots: {title}, {time.monotonic() - begin:.1f} s", flush=True)
-            except (Failure, OSError, ValueError, subprocess.TimeoutExpired) as e:
-                failed += 1
-                print(f"not ok snapshots: {title}: {e}", flush=True)
-        names = sandbox("ls", "-a", "-q").stdout.decode().split()
-        if names:
-            sandbox("rm", "-f", *names)
-    return failed != 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(harness.main("snapshots", globals(),
+                          always=("test_a_template_is_made_listed_and_verified",)))
