@@ -139,7 +139,7 @@ def alive(pid):
 # ---- the loop --------------------------------------------------------------------------------
 
 def title(name):
-    return re.sub(r"^test_(long_)?(\d+[a-z]?_|[a-z]_(\d+_)?)?", "", name).replace("_", " ")
+    return re.sub(r"^test_(long_)?(\d+[a-z]?_|[a-z]_\d+_|[yz]_)?", "", name).replace("_", " ")
 
 
 def tidy():
