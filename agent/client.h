@@ -68,6 +68,20 @@ uint64_t client_features(const struct client *c);
 
 /* ---- executions -------------------------------------------------------- */
 
+/* Keys that, typed one after the other, mean to leave. n = 0: none. */
+#define CLIENT_KEYS_MAX 8u
+struct client_keys {
+	uint8_t seq[CLIENT_KEYS_MAX], n;
+	uint8_t have;		/* so many were typed; begins with 0 */
+};
+/*
+ * Pass typed bytes on: in[0..n) to out, which has CLIENT_KEYS_MAX bytes more room and may
+ * begin that much before `in` in one buffer. True when the keys are complete; what came
+ * after them is dropped.
+ */
+bool client_keys_pass(struct client_keys *k, const uint8_t *in, size_t n, uint8_t *out,
+		      size_t *n_out);
+
 struct client_exec {
 	const char *const *argv;	/* NULL at the end; at least one */
 	const char *const *envp;	/* "K=V", NULL at the end; may be NULL */
@@ -82,6 +96,15 @@ struct client_exec {
 	bool tty;
 	bool kill_tree;			/* end background processes with the first one */
 	bool clean_env;			/* no PATH, HOME, ... from the agent */
+	/*
+	 * Kept: return as soon as it runs, with res->left; it outlives the connection, and the
+	 * guest keeps its newest output. keep_stdin: with a stdin that clients feed which attach.
+	 */
+	bool keep, keep_stdin;
+	const struct client_keys *leave;	/* NULL: none; they cause client_leave() */
+	/* Sees what streams 1 and 2 bring, before it is written. NULL: none. */
+	void (*tap)(void *arg, unsigned int stream, const uint8_t *p, size_t n);
+	void *tap_arg;
 	/*
 	 * The command's stdin, stdout, stderr; -1: nothing to read, or discard.
 	 * Any kind of file, in blocking mode or not; their flags are not changed.
@@ -98,6 +121,9 @@ struct client_result {
 	bool not_started;	/* code is 126 or 127, and msg says why */
 	bool trunc_stdout, trunc_stderr;
 	bool left_running;	/* background processes live on in the guest */
+	bool left;		/* it runs on as a kept one; only id, pid and dropped are set */
+	uint64_t id, pid;	/* in the guest */
+	uint64_t dropped[2];	/* attached: bytes of the streams that are not kept any more */
 	uint64_t wall_ns, user_ns, sys_ns;
 	uint64_t mem_peak;	/* bytes of the command's process tree; 0: not known */
 	uint64_t out_bytes, err_bytes;	/* what the command wrote */
@@ -130,6 +156,40 @@ struct client_watch {
  */
 int client_exec_run(struct client *c, const struct client_exec *x, struct client_watch *watch,
 		    size_t n_watch, struct client_result *res, struct client_err *e);
+
+/*
+ * Attach to a kept execution: as client_exec_run() from the moment it runs, with x->fd,
+ * tty, rows, cols, leave and tap. flags: enum proto_attach_flag. -ENOENT, -EPERM (not a
+ * kept one), -EBUSY (another client has it). Closing the client leaves it running.
+ */
+int client_attach_run(struct client *c, uint64_t id, uint32_t flags, const struct client_exec *x,
+		      struct client_watch *watch, size_t n_watch, struct client_result *res,
+		      struct client_err *e);
+/* Wait for the end of an execution. */
+int client_wait(struct client *c, uint64_t id, struct client_watch *watch, size_t n_watch,
+		struct client_result *res, struct client_err *e);
+/*
+ * From a watch callback: leave the command running, as a kept one. The run returns with
+ * res->left, unless the command ends at that moment.
+ */
+void client_leave(struct client *c);
+
+/* What the agent says of an execution; valid in the callback. */
+typedef void (*client_job_fn)(const struct proto_job *j, void *arg);
+/* All that run, and the kept ones that have ended; in no order. */
+int client_jobs(struct client *c, client_job_fn each, void *arg, int timeout_ms,
+		struct client_err *e);
+/* -ENOENT, or -ESRCH when it has ended. */
+int client_job_signal(struct client *c, uint64_t id, int signo, enum proto_scope scope,
+		      int timeout_ms, struct client_err *e);
+/*
+ * From now on the agent tells when a kept execution ends. The connection serves nothing
+ * else; when client_fd() becomes readable, client_events() hands out what came. -errno:
+ * the connection is broken.
+ */
+int client_watch_jobs(struct client *c, int timeout_ms, struct client_err *e);
+int client_fd(const struct client *c);
+int client_events(struct client *c, client_job_fn each, void *arg, struct client_err *e);
 
 /* Exit status as a shell (and docs/cli) has it: 124, 126, 127, 128+signal or the code. */
 int client_result_status(const struct client_result *res);

@@ -51,6 +51,16 @@ static void on_error(struct client *c, const struct proto_hdr *h, const uint8_t 
 	}
 }
 
+static void on_started(struct client *c, const struct proto_hdr *h, const uint8_t *p)
+{
+	if (!c->exec || c->started || c->done || proto_job_read(p, h->len, &c->job) < 0) {
+		bad(c, h);
+		return;
+	}
+	c->started = true;
+	c->left = c->done = c->start_only;
+}
+
 static void on_exit_msg(struct client *c, const struct proto_hdr *h, const uint8_t *p)
 {
 	if (!c->exec || !c->busy || c->done || proto_exit_read(p, h->len, &c->res) < 0)
@@ -161,9 +171,10 @@ static void on_message(struct client *c, const struct proto_hdr *h, const uint8_
 		on_error(c, h, p);
 		break;
 	case PROTO_STARTED:
-		if (!c->exec || c->started || c->done)
-			bad(c, h);
-		c->started = true;
+		on_started(c, h, p);
+		break;
+	case PROTO_EXEC_INFO:
+		client_on_info(c, p, h->len);
 		break;
 	case PROTO_EXIT:
 		on_exit_msg(c, h, p);
@@ -184,8 +195,11 @@ static void on_message(struct client *c, const struct proto_hdr *h, const uint8_
 		break;
 	case PROTO_PONG:
 	case PROTO_DONE:
-		if (!c->busy || c->exec || c->done || h->tag != c->tag)
+		/* Of an execution it means that it goes on without us. */
+		if (!c->busy || c->done || h->tag != c->tag ||
+		    (c->exec && (!c->started || h->type != PROTO_DONE)))
 			bad(c, h);
+		c->left = c->exec;
 		c->done = true;
 		break;
 	default:

@@ -28,6 +28,9 @@ struct client {
 	bool busy;		/* a request is under way */
 	bool done;		/* its last message has come */
 	bool started, exec, ran;
+	bool start_only;	/* STARTED is the end of the request */
+	bool leaving, left;	/* DETACH was sent; the execution goes on without us */
+	bool watching;		/* EXEC_INFO may come at any time */
 	uint64_t features;
 	uint32_t window;	/* of stream 0, from HELLO */
 	uint16_t tag, request;	/* of the request under way */
@@ -39,6 +42,12 @@ struct client {
 
 	struct client_out out[2];
 	struct proto_exit res;
+	struct proto_job job;		/* STARTED */
+	struct client_keys keys;	/* n = 0: none */
+	void (*tap)(void *arg, unsigned int stream, const uint8_t *p, size_t n);
+	void *tap_arg;
+	client_job_fn each_job;
+	void *job_arg;
 	struct client_stat stat;	/* of the last ENTRY */
 	char name[PROTO_PATH_MAX], target[PROTO_PATH_MAX];
 	void (*each)(const struct client_stat *st, void *arg);
@@ -69,6 +78,16 @@ int client_begin(struct client *c, uint16_t type, struct client_err *e);
 /* Serve the connection until the request is through; *e is set on error. */
 int client_run(struct client *c, struct client_watch *watch, size_t n_watch, int64_t deadline,
 	       struct client_err *e);
+/* Queue a message without payload. */
+void client_send(struct client *c, uint16_t type, uint16_t tag);
+/* Read from the connection and handle it; true when there may be more. */
+bool client_rx(struct client *c);
+/* No more stdin. */
+void client_in_end(struct client *c);
+/* EXEC_INFO has come. */
+void client_on_info(struct client *c, const uint8_t *p, size_t len);
+/* What is still held back, to `out`. */
+size_t client_keys_held(struct client_keys *k, uint8_t *out);
 /* Stream goes to fd (-1: nowhere). */
 void client_out_attach(struct client_out *o, int fd);
 /* Handle the bytes in c->rx: whole messages are used up. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * client_run.c - the loop that runs one request, and executions on top of it.
+ * client_run.c - the loop that runs one request.
  *
  * The caller's descriptors are shared with other processes (a shell, a terminal),
  * so their blocking mode is left alone. A descriptor is read only when poll(2) says so.
@@ -26,14 +26,23 @@
 
 /* ---- output ------------------------------------------------------------ */
 
-static void send_u32(struct client *c, uint16_t type, uint16_t tag, uint32_t v, bool has)
+void client_send(struct client *c, uint16_t type, uint16_t tag)
+{
+	struct proto_wr w;
+
+	client_msg(c, &w, PROTO_HDR_LEN);
+	proto_wr_begin(&w, type, tag);
+	if (client_queue(c, &w) < 0)
+		client_break(c, ENOMEM, "the queue to the agent is full");
+}
+
+static void send_credit(struct client *c, uint16_t stream, uint32_t v)
 {
 	struct proto_wr w;
 
 	client_msg(c, &w, PROTO_HDR_LEN + 4);
-	proto_wr_begin(&w, type, tag);
-	if (has)
-		proto_wr_u32(&w, v);
+	proto_wr_begin(&w, PROTO_CREDIT, stream);
+	proto_wr_u32(&w, v);
 	if (client_queue(c, &w) < 0)
 		client_break(c, ENOMEM, "the queue to the agent is full");
 }
@@ -45,7 +54,7 @@ static void wrote(struct client *c, unsigned int s, size_t n)
 	o->owed += (uint32_t)n;
 	if (o->owed < PROTO_OUT_WINDOW / 2 || c->done)
 		return;
-	send_u32(c, PROTO_CREDIT, (uint16_t)(s + 1), o->owed, true);
+	send_credit(c, (uint16_t)(s + 1), o->owed);
 	o->granted += o->owed;
 	o->owed = 0;
 }
@@ -94,7 +103,7 @@ static size_t out_write(struct client *c, unsigned int s, const uint8_t *p, size
 			o->stopped = true;
 			o->error = errno == EPIPE ? 0 : errno;
 			if (!c->done)
-				send_u32(c, PROTO_STOP, (uint16_t)(s + 1), 0, false);
+				client_send(c, PROTO_STOP, (uint16_t)(s + 1));
 		}
 	}
 	return n;
@@ -103,8 +112,11 @@ static size_t out_write(struct client *c, unsigned int s, const uint8_t *p, size
 void client_output(struct client *c, unsigned int s, const uint8_t *p, size_t n)
 {
 	struct client_out *o = &c->out[s];
-	size_t k = o->len ? 0 : out_write(c, s, p, n);
+	size_t k;
 
+	if (c->tap)
+		c->tap(c->tap_arg, s + 1, p, n);
+	k = o->len ? 0 : out_write(c, s, p, n);
 	wrote(c, s, k);
 	p += k;
 	n -= k;
@@ -155,18 +167,41 @@ void client_out_attach(struct client_out *o, int fd)
 
 /* ---- input ------------------------------------------------------------- */
 
-static void in_end(struct client *c)
+/* DATA from the caller's descriptor, and what was held back as keys that may mean something. */
+static ssize_t in_data(struct client *c, struct proto_wr *w, size_t n)
+{
+	uint8_t *to = w->buf + w->len, *from = to + CLIENT_KEYS_MAX;
+	bool leave = false;
+	ssize_t k;
+
+	if (!c->keys.n)
+		return read(c->in_fd, to, n);
+	k = read(c->in_fd, from, n - CLIENT_KEYS_MAX);
+	if (k > 0)
+		leave = client_keys_pass(&c->keys, from, (size_t)k, to, &n);
+	else if (k == 0)
+		n = client_keys_held(&c->keys, to);
+	if (k < 0 || (k == 0 && !n))
+		return k;
+	c->leaving = leave;
+	c->in_eof |= leave;
+	return n ? (ssize_t)n : -EAGAIN;
+}
+
+void client_in_end(struct client *c)
 {
 	if (c->in_eof || c->in_fd < 0)
 		return;
 	c->in_eof = true;
 	if (!c->in_stop)
-		send_u32(c, PROTO_EOF, PROTO_STDIN, 0, false);
+		client_send(c, PROTO_EOF, PROTO_STDIN);
 }
 
 static bool in_wanted(const struct client *c)
 {
-	return c->in_fd >= 0 && !c->in_eof && !c->in_stop && !c->done && c->in_credit &&
+	/* Keys that were held back come on top of what is read. */
+	return c->in_fd >= 0 && !c->in_eof && !c->in_stop && !c->done &&
+	       c->in_credit > (c->keys.n ? 2 * CLIENT_KEYS_MAX : 0u) &&
 	       c->tx_len - c->tx_off < CLIENT_TX_LOW;
 }
 
@@ -182,16 +217,18 @@ static void in_read(struct client *c)
 		client_break(c, ENOMEM, "out of memory");
 		return;
 	}
-	k = read(c->in_fd, w.buf + w.len, n);
+	k = in_data(c, &w, n);
 	if (k > 0) {
 		w.len += (size_t)k;
 		c->in_credit -= (uint64_t)k;
 		if (client_queue(c, &w) < 0)
 			client_break(c, ENOMEM, "out of memory");
-	} else if (k == 0 || (errno != EAGAIN && errno != EINTR)) {
+	} else if (k == 0 || (k == -1 && errno != EAGAIN && errno != EINTR)) {
 		c->in_error = k < 0 ? errno : 0;
-		in_end(c);
+		client_in_end(c);
 	}
+	if (c->leaving)
+		client_send(c, PROTO_DETACH, c->tag);
 }
 
 /* ---- the loop ---------------------------------------------------------- */
@@ -218,7 +255,8 @@ static void tx_flush(struct client *c)
 	}
 }
 
-static void rx_read(struct client *c)
+/* True when there may be more. */
+bool client_rx(struct client *c)
 {
 	ssize_t n = recv(c->fd, c->rx + c->rx_len, sizeof(c->rx) - c->rx_len, MSG_DONTWAIT);
 
@@ -230,6 +268,7 @@ static void rx_read(struct client *c)
 	} else if (errno != EAGAIN && errno != EINTR) {
 		client_break(c, errno, "the connection to the guest: %s", strerror(errno));
 	}
+	return n > 0 && !c->broken;
 }
 
 enum { P_SOCK, P_IN, P_OUT, P_ERR, P_WATCH };
@@ -265,7 +304,7 @@ static void out_event(struct client *c, unsigned int s, short revents)
 	} else if (revents & (POLLERR | POLLHUP | POLLNVAL)) {
 		o->stopped = true;
 		if (!c->done)
-			send_u32(c, PROTO_STOP, (uint16_t)(s + 1), 0, false);
+			client_send(c, PROTO_STOP, (uint16_t)(s + 1));
 	}
 }
 
@@ -297,7 +336,7 @@ static int turn(struct client *c, struct client_watch *watch, size_t n_watch, in
 		if (p[P_OUT + s].revents)
 			out_event(c, s, p[P_OUT + s].revents);
 	if (p[P_SOCK].revents & (POLLIN | POLLHUP | POLLERR))
-		rx_read(c);
+		client_rx(c);
 	if (p[P_IN].revents && in_wanted(c))
 		in_read(c);
 	return 0;
@@ -329,146 +368,4 @@ int client_run(struct client *c, struct client_watch *watch, size_t n_watch, int
 			return client_err_set(e, c->out[i].error, "write %s: %s",
 					      i ? "stderr" : "stdout", strerror(c->out[i].error));
 	return 0;
-}
-
-/* ---- executions -------------------------------------------------------- */
-
-static size_t strings_len(const char *const *v)
-{
-	size_t n = 0;
-
-	for (; v && *v; v++)
-		n += PROTO_ATTR_LEN + strlen(*v) + 1;
-	return n;
-}
-
-static void put_str(struct proto_wr *w, uint16_t key, const char *s)
-{
-	if (s)
-		proto_wr_str(w, key, s);
-}
-
-static void put_num(struct proto_wr *w, uint16_t key, uint64_t v)
-{
-	if (v)
-		proto_wr_num(w, key, v);
-}
-
-static int send_exec(struct client *c, const struct client_exec *x)
-{
-	uint64_t flags = (x->tty ? PROTO_EXEC_TTY : 0) | (x->fd[0] >= 0 ? PROTO_EXEC_STDIN : 0) |
-			 (x->kill_tree ? PROTO_EXEC_KILL_TREE : 0) |
-			 (x->clean_env ? PROTO_EXEC_CLEAN_ENV : 0);
-	struct proto_wr w;
-
-	client_msg(c, &w, strings_len(x->argv) + strings_len(x->envp) + 3 * PROTO_PATH_MAX);
-	proto_wr_begin(&w, PROTO_EXEC, c->tag);
-	for (const char *const *a = x->argv; a && *a; a++)
-		proto_wr_str(&w, PROTO_K_ARG, *a);
-	for (const char *const *a = x->envp; a && *a; a++)
-		proto_wr_str(&w, PROTO_K_ENV, *a);
-	put_str(&w, PROTO_K_CWD, x->cwd);
-	put_str(&w, PROTO_K_USER, x->user);
-	put_str(&w, PROTO_K_GROUP, x->group);
-	put_num(&w, PROTO_K_TIMEOUT_NS, x->timeout_ns);
-	if (x->limit_output)
-		proto_wr_num(&w, PROTO_K_MAX_OUTPUT, x->max_output);
-	put_num(&w, PROTO_K_MEMORY_MAX, x->memory_max);
-	put_num(&w, PROTO_K_PIDS_MAX, x->pids_max);
-	put_num(&w, PROTO_K_CPU_MILLI, x->cpu_milli);
-	put_num(&w, PROTO_K_ROWS, x->rows);
-	put_num(&w, PROTO_K_COLS, x->cols);
-	put_num(&w, PROTO_K_FLAGS, flags);
-	return client_queue(c, &w);
-}
-
-static void fill_result(const struct proto_exit *x, struct client_result *r)
-{
-	memset(r, 0, sizeof(*r));
-	r->code = x->signal ? -1 : x->code;
-	r->signal = x->signal;
-	r->timed_out = x->result & PROTO_R_TIMED_OUT;
-	r->oom = x->result & PROTO_R_OOM;
-	r->not_started = x->result & PROTO_R_NOT_STARTED;
-	r->trunc_stdout = x->result & PROTO_R_TRUNC_STDOUT;
-	r->trunc_stderr = x->result & PROTO_R_TRUNC_STDERR;
-	r->left_running = x->result & PROTO_R_LEFT_RUNNING;
-	r->wall_ns = x->wall_ns;
-	r->user_ns = x->user_ns;
-	r->sys_ns = x->sys_ns;
-	r->mem_peak = x->mem_peak;
-	r->out_bytes = x->out_bytes;
-	r->err_bytes = x->err_bytes;
-	r->oom_kills = x->oom_kills;
-	memcpy(r->msg, x->msg, sizeof(r->msg));
-}
-
-int client_exec_run(struct client *c, const struct client_exec *x, struct client_watch *watch,
-		    size_t n_watch, struct client_result *res, struct client_err *e)
-{
-	int rc = client_begin(c, PROTO_EXEC, e);
-
-	if (rc < 0)
-		return rc;
-	c->exec = true;
-	c->ran = true;
-	c->in_fd = x->fd[0];
-	client_out_attach(&c->out[0], x->fd[1]);
-	client_out_attach(&c->out[1], x->tty ? -1 : x->fd[2]);
-	if (send_exec(c, x) < 0) {
-		c->busy = false;
-		return client_err_set(e, E2BIG, "arguments and environment exceed %u bytes",
-				      PROTO_EXEC_MAX);
-	}
-	rc = client_run(c, watch, n_watch, INT64_MAX, e);
-	if (rc == 0)
-		fill_result(&c->res, res);
-	return rc;
-}
-
-int client_result_status(const struct client_result *res)
-{
-	if (res->timed_out)
-		return 124;
-	return res->signal ? 128 + res->signal : res->code;
-}
-
-int client_signal(struct client *c, int signo, enum proto_scope scope)
-{
-	struct proto_wr w;
-
-	if (signo < 1 || signo > 64)
-		return -EINVAL;
-	if (c->tx_len - c->tx_off > CLIENT_TX_MAX / 2)
-		return -EAGAIN;
-	client_msg(c, &w, PROTO_HDR_LEN + 8);
-	proto_wr_begin(&w, PROTO_SIGNAL, c->tag);
-	proto_wr_u32(&w, (uint32_t)signo);
-	proto_wr_u32(&w, (uint32_t)scope);
-	return client_queue(c, &w) < 0 ? -EAGAIN : 0;
-}
-
-int client_winch(struct client *c, uint16_t rows, uint16_t cols)
-{
-	struct proto_wr w;
-
-	if (c->tx_len - c->tx_off > CLIENT_TX_MAX / 2)
-		return -EAGAIN;
-	client_msg(c, &w, PROTO_HDR_LEN + 8);
-	proto_wr_begin(&w, PROTO_WINCH, c->tag);
-	proto_wr_u16(&w, rows);
-	proto_wr_u16(&w, cols);
-	proto_wr_u16(&w, 0);
-	proto_wr_u16(&w, 0);
-	return client_queue(c, &w) < 0 ? -EAGAIN : 0;
-}
-
-void client_stdin_close(struct client *c)
-{
-	in_end(c);
-}
-
-bool client_started(const struct client *c)
-{
-	return c->started;
 }

@@ -192,6 +192,10 @@ static void on_message(struct conn *c, const struct proto_hdr *h, const uint8_t 
 		else if (c->ops && c->ops->stop)
 			c->ops->stop(c, h->tag);
 		break;
+	case PROTO_DETACH:
+		if (c->ops && c->ops->leave)
+			c->ops->leave(c);
+		break;
 	default:
 		if (c->ops)
 			conn_error(c, h, EBUSY, "the connection is busy with a request");

@@ -30,6 +30,7 @@ struct job_ops {
 	void (*stop)(struct conn *c, unsigned int stream);		/* 1 or 2 */
 	void (*signal)(struct conn *c, int signo, enum proto_scope scope);
 	void (*winch)(struct conn *c, const uint16_t size[4]);
+	void (*leave)(struct conn *c);	/* DETACH: the job goes on without it */
 	void (*pump)(struct conn *c);	/* there may be room or credit to send */
 	void (*gone)(struct conn *c);	/* the connection ends; forget it */
 };

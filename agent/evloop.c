@@ -153,18 +153,18 @@ static void run_timers(void)
 
 static void run_work(void)
 {
-	struct work *last = NULL, *w;
+	size_t n = 0;
 
 	/* What is queued while this runs belongs to the next turn. */
-	for (w = loop.head; w; w = w->next)
-		last = w;
-	while (last && (w = loop.head)) {
+	for (struct work *w = loop.head; w; w = w->next)
+		n++;
+	while (n-- && loop.head) {
+		struct work *w = loop.head;
+
 		loop.head = w->next;
 		if (!loop.head)
 			loop.tail = &loop.head;
 		w->queued = false;
-		if (w == last)
-			last = NULL;
 		w->fn(w);
 	}
 }

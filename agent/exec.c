@@ -10,6 +10,9 @@
  * waits until the cgroup is empty, so that no process is left when the client hears of
  * the end.
  *
+ * A kept execution (jobs.h) does not need a client: its output goes into rings, its end is
+ * noted, and the record stays until newer ones need the room.
+ *
  * Without cgroups (on a host, for tests) the tree is the command's session.
  */
 #include <errno.h>
@@ -25,11 +28,13 @@
 
 #include "agent/cgroup.h"
 #include "agent/exec.h"
+#include "agent/jobs.h"
 #include "agent/session.h"
 
 #define PTY_DRAIN	(1u << 20)
 #define PATIENCE_NS	2000000000u	/* for a killed tree to go */
 #define RETRY_NS	10000000u
+#define ENDED_MAX	64u	/* records of kept executions that have ended */
 
 static struct exec *execs;
 static unsigned int n_execs, last_id;
@@ -75,13 +80,12 @@ static bool tree_lives(struct exec *x)
 
 /* ---- signals and terminal ---------------------------------------------- */
 
-static void exec_signal(struct conn *c, int signo, enum proto_scope scope)
+int exec_kill(struct exec *x, int signo, enum proto_scope scope)
 {
-	struct exec *x = c->job;
 	pid_t group = x->pid;
 
-	if (!x->pid)
-		return;
+	if (!x->pid && !(x->lives && scope == PROTO_SCOPE_TREE))
+		return -ESRCH;
 	switch (scope) {
 	case PROTO_SCOPE_PROCESS:
 		kill(x->pid, signo);
@@ -94,10 +98,16 @@ static void exec_signal(struct conn *c, int signo, enum proto_scope scope)
 	case PROTO_SCOPE_TREE:
 		if (signo == SIGKILL)
 			kill_tree(x);
-		else if (!x->cgroup || cgroup_signal(x->id, signo) < 0)
+		else if ((!x->cgroup || cgroup_signal(x->id, signo) < 0) && x->pid)
 			kill(-x->pid, signo);
 		break;
 	}
+	return 0;
+}
+
+static void exec_signal(struct conn *c, int signo, enum proto_scope scope)
+{
+	(void)exec_kill(c->job, signo, scope);
 }
 
 static void exec_winch(struct conn *c, const uint16_t size[4])
@@ -116,6 +126,10 @@ static void exec_gone(struct conn *c)
 	struct exec *x = c->job;
 
 	x->c = NULL;
+	if (x->kept) {
+		evloop_queue(&x->work);
+		return;
+	}
 	exec_in_close(x);
 	for (int i = 0; i < 2; i++) {
 		x->out[i].ended = true;
@@ -125,9 +139,18 @@ static void exec_gone(struct conn *c)
 	evloop_timer(&x->timer, evloop_now() + RETRY_NS);
 }
 
+static void leave(struct conn *c)
+{
+	struct exec *x = c->job;
+
+	if (!x->helper)
+		exec_leave(x);
+}
+
 static const struct job_ops exec_ops = {
 	.data = exec_data, .eof = exec_eof, .stop = exec_stop, .signal = exec_signal,
 	.winch = exec_winch, .pump = pump, .gone = exec_gone,
+	.leave = leave,
 };
 
 void exec_send_exit(struct conn *c, uint16_t tag, const struct proto_exit *res)
@@ -151,50 +174,105 @@ static void answer(struct exec *x)
 		conn_send_empty(x->c, PROTO_DONE, about.tag);
 }
 
+/* All processes of it are gone, and its end was told: what is kept is the record. */
+static void rest(struct exec *x)
+{
+	x->lives = false;
+	evloop_timer_stop(&x->timer);
+	exec_in_close(x);
+	evloop_del(&x->out[0].w);
+	evloop_del(&x->out[1].w);
+	if (!x->kept)
+		exec_free(x);
+}
+
+/* The first process has ended and what it wrote was read. False: not the end yet. */
+static bool note_end(struct exec *x)
+{
+	bool lives = tree_lives(x);
+
+	if (lives && x->killed && !x->patience_ended)
+		return false;	/* exec_sweep() and the timer come back here */
+	x->over = true;
+	x->lives = lives;
+	x->res.result |= lives ? PROTO_R_LEFT_RUNNING : 0;
+	x->res.out_bytes = x->out[0].bytes;
+	x->res.err_bytes = x->out[1].bytes;
+	evloop_timer_stop(&x->timer);
+	for (int i = 0; lives && i < 2; i++)
+		if (x->out[i].ready)
+			evloop_timer(&x->timer, evloop_now());
+	jobs_ended(x);
+	return true;
+}
+
 /* EXIT, when all that has to come before it has. */
 static void finish(struct exec *x)
 {
 	struct conn *c = x->c;
-	bool lives;
 
-	if (!c || x->pid || !x->out[0].ended || !x->out[1].ended || !conn_idle(c))
+	if (x->pid || !x->out[0].ended || !x->out[1].ended || (c ? !conn_idle(c) : !x->kept))
 		return;
-	lives = tree_lives(x);
-	if (lives && x->killed && !x->patience_ended)
-		return;	/* exec_sweep() and the timer come back here */
-	x->res.result |= lives ? PROTO_R_LEFT_RUNNING : 0;
-	x->res.out_bytes = x->out[0].bytes;
-	x->res.err_bytes = x->out[1].bytes;
-	if (x->helper)
-		answer(x);
-	else
-		exec_send_exit(c, c->tag, &x->res);
-	conn_job_end(c);
-	x->c = NULL;
-	evloop_timer_stop(&x->timer);
-	if (!lives)
-		exec_free(x);
-	else
-		for (int i = 0; i < 2; i++)
-			if (x->out[i].ready)
-				evloop_timer(&x->timer, evloop_now());
+	if (!x->over && !note_end(x))
+		return;
+	if (c && (exec_out_behind(&x->out[0]) || exec_out_behind(&x->out[1])))
+		return;
+	if (c) {
+		if (x->helper)
+			answer(x);
+		else
+			exec_send_exit(c, c->tag, &x->res);
+		conn_job_end(c);
+		x->c = NULL;
+	}
+	if (!x->lives)
+		rest(x);
+}
+
+static void pump_exec(struct exec *x)
+{
+	/* Streams take turns at being first, so that neither can starve the other. */
+	x->turn ^= 1;
+	for (unsigned int i = 0; i < 2; i++) {
+		struct exec_out *o = &x->out[x->turn ^ i];
+
+		exec_out_replay(o);
+		exec_out_pump(o);
+	}
+	for (int i = 0; i < 2; i++) {
+		bool drop;
+
+		if (!x->out[i].ready || !exec_out_room(&x->out[i], &drop))
+			continue;
+		if (x->c)
+			conn_pump_later(x->c);
+		else
+			evloop_queue(&x->work);
+	}
+	finish(x);
 }
 
 static void pump(struct conn *c)
 {
-	struct exec *x = c->job;
+	pump_exec(c->job);
+}
 
-	/* Streams take turns at being first, so that neither can starve the other. */
-	x->turn ^= 1;
-	exec_out_pump(&x->out[x->turn]);
-	exec_out_pump(&x->out[x->turn ^ 1]);
-	for (int i = 0; i < 2; i++) {
-		bool drop;
+/* Without client. */
+static void on_work(struct work *w)
+{
+	struct exec *x = container_of(w, struct exec, work);
 
-		if (x->out[i].ready && exec_out_room(&x->out[i], &drop))
-			conn_pump_later(c);
-	}
-	finish(x);
+	if (!x->c)
+		pump_exec(x);
+}
+
+/* Have it go on, in the next turn. */
+static void stir(struct exec *x)
+{
+	if (x->c)
+		conn_pump_later(x->c);
+	else if (x->kept)
+		evloop_queue(&x->work);
 }
 
 static void on_timer(struct timer *t)
@@ -206,9 +284,9 @@ static void on_timer(struct timer *t)
 		kill_tree(x);
 		return;
 	}
-	if (x->c) {
+	if (!x->over && (x->c || x->kept)) {
 		x->patience_ended = true;
-		conn_pump_later(x->c);
+		stir(x);
 		return;
 	}
 	/* Nobody waits for it any more: what is left is to clean up. */
@@ -217,7 +295,7 @@ static void on_timer(struct timer *t)
 	if (x->killed && x->pid)
 		kill_tree(x);
 	if (!tree_lives(x))
-		exec_free(x);
+		rest(x);
 	else if (x->killed)
 		evloop_timer(&x->timer, evloop_now() + 10 * RETRY_NS);
 	else if (x->out[0].ready || x->out[1].ready)
@@ -272,9 +350,9 @@ void exec_reaped(pid_t pid, int status, const struct rusage *ru)
 	ended(x, status, ru);
 	if (x->flags & PROTO_EXEC_KILL_TREE)
 		kill_tree(x);
-	if (x->c) {
+	if (x->c || x->kept) {
 		evloop_timer(&x->timer, evloop_now() + PATIENCE_NS);
-		conn_pump_later(x->c);
+		stir(x);
 	}
 }
 
@@ -284,12 +362,12 @@ void exec_sweep(void)
 
 	for (x = execs; x; x = next) {
 		next = x->next;
-		if (x->pid)
+		if (x->pid || (x->over && !x->lives))
 			continue;
-		if (x->c)
+		if (!x->over && (x->c || x->kept))
 			finish(x);
 		else if (!tree_lives(x))
-			exec_free(x);
+			rest(x);
 	}
 }
 
@@ -299,15 +377,61 @@ void exec_kill_all(void)
 		kill_tree(x);
 }
 
+struct exec *exec_first(void)
+{
+	return execs;
+}
+
+void exec_follow(struct exec *x, struct conn *c, const struct proto_hdr *h)
+{
+	x->c = c;
+	conn_job_start(c, h, &exec_ops, x);
+}
+
+void exec_let_go(struct exec *x)
+{
+	conn_job_end(x->c);
+	x->kept = true;
+	x->c = NULL;
+	stir(x);
+}
+
+void exec_leave(struct exec *x)
+{
+	conn_send_empty(x->c, PROTO_DONE, x->c->tag);
+	exec_let_go(x);
+}
+
+/* The records of what has ended make room for what is to run. */
+static void make_room(void)
+{
+	struct exec *oldest;
+	unsigned int ended;
+
+	do {
+		oldest = NULL;
+		ended = 0;
+		for (struct exec *x = execs; x; x = x->next)
+			if (x->over && !x->lives && !x->c) {
+				ended++;
+				oldest = x;	/* new ones come first */
+			}
+		if (oldest && (ended > ENDED_MAX || n_execs >= EXEC_MAX))
+			exec_free(oldest);
+	} while (oldest && ended > ENDED_MAX + 1);
+}
+
 struct exec *exec_new(struct conn *c, const struct proto_hdr *h)
 {
-	struct exec *x = n_execs < EXEC_MAX ? calloc(1, sizeof(*x)) : NULL;
+	struct exec *x;
 
+	make_room();
+	x = n_execs < EXEC_MAX ? calloc(1, sizeof(*x)) : NULL;
 	if (!x)
 		return NULL;
 	x->id = ++last_id;
-	x->c = c;
 	x->timer.fn = on_timer;
+	x->work.fn = on_work;
 	x->in.w.fd = -1;
 	for (int i = 0; i < 2; i++) {
 		x->out[i].w.fd = -1;
@@ -316,7 +440,7 @@ struct exec *exec_new(struct conn *c, const struct proto_hdr *h)
 	x->next = execs;
 	execs = x;
 	n_execs++;
-	conn_job_start(c, h, &exec_ops, x);
+	exec_follow(x, c, h);
 	return x;
 }
 
@@ -331,7 +455,12 @@ void exec_free(struct exec *x)
 	if (x->c)
 		conn_job_end(x->c);
 	x->c = NULL;
+	if (!x->over && x->start_ns)
+		jobs_ended(x);
 	evloop_timer_stop(&x->timer);
+	evloop_unqueue(&x->work);
+	ring_drop(&x->out[0].ring);
+	ring_drop(&x->out[1].ring);
 	evloop_del(&x->in.w);
 	free(x->in.buf);
 	evloop_del(&x->out[0].w);

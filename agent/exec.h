@@ -3,7 +3,7 @@
  * exec.h - an execution: one command, its streams, its cgroup, its end.
  *
  * exec_start.c turns an EXEC message into a running process, exec_io.c moves its
- * bytes, exec.c reports its end.
+ * bytes, exec.c reports its end, jobs.c is about those that outlive their client.
  */
 #ifndef AGENT_EXEC_H
 #define AGENT_EXEC_H
@@ -12,6 +12,7 @@
 #include <sys/types.h>
 
 #include "agent/conn.h"
+#include "agent/ring.h"
 
 #define EXEC_MAX 160u	/* executions, those that only have background processes included */
 
@@ -27,6 +28,9 @@ struct exec_out {
 	uint64_t left;	/* of max_output */
 	uint64_t bytes;	/* read so far */
 	uint64_t drain;	/* after the command's end: what is still read */
+	struct ring ring;	/* of a kept execution: its newest bytes */
+	uint64_t seen;		/* position in it up to which a client has them */
+	bool mute;		/* the client that is attached takes no more of it */
 };
 
 /* The write side of the command's stdin, and what waits for it. */
@@ -48,12 +52,17 @@ struct exec {
 	bool cgroup;		/* it has a cgroup of its own that still exists */
 	bool killed;		/* the tree was killed: EXIT waits until it is gone */
 	bool patience_ended;
+	bool kept;		/* it outlives its client; see jobs.h */
+	bool over;		/* the end was told; of a kept one the record stays */
+	bool lives;		/* over, but background processes are left */
 	unsigned int turn;
 	uint64_t start_ns;
 	struct timer timer;	/* the timeout; after a kill, the patience */
+	struct work work;	/* a kept one without client reads its output by itself */
 	struct exec_in in;
 	struct exec_out out[2];
 	struct proto_exit res;
+	char command[PROTO_COMMAND_MAX];	/* its words, for people */
 };
 
 /*
@@ -73,6 +82,16 @@ void exec_helper(struct conn *c, const struct proto_hdr *h, const char **argv, b
 void exec_reaped(pid_t pid, int status, const struct rusage *ru);
 /* After reaping: look whether killed or left trees are gone. */
 void exec_sweep(void);
+/* The newest one, then by ->next; NULL: none. */
+struct exec *exec_first(void);
+/* A connection follows it from now on, as the answer to request h. */
+void exec_follow(struct exec *x, struct conn *c, const struct proto_hdr *h);
+/* It runs on as a kept one, without its client. */
+void exec_let_go(struct exec *x);
+/* The same, and the client is told by DONE. */
+void exec_leave(struct exec *x);
+/* 0, or -ESRCH when there is nothing left that the signal could reach. */
+int exec_kill(struct exec *x, int signo, enum proto_scope scope);
 /* SIGKILL to every command; before power off. */
 void exec_kill_all(void);
 
@@ -82,6 +101,8 @@ void exec_eof(struct conn *c);
 void exec_stop(struct conn *c, unsigned int stream);
 void exec_in_event(struct watch *w, uint32_t events);
 void exec_out_event(struct watch *w, uint32_t events);
+/* Another client's input comes: what waits of the last one's is dropped. */
+void exec_in_forget(struct exec *x);
 /* No more input: what waits is dropped. */
 void exec_in_close(struct exec *x);
 /* Read and send what there is, credit for and room for. */
@@ -89,6 +110,10 @@ void exec_out_pump(struct exec_out *o);
 void exec_out_close(struct exec_out *o);
 /* How much may be read now; *drop when it is not for the client. */
 size_t exec_out_room(const struct exec_out *o, bool *drop);
+/* Send what the ring has and the client has not, as far as there is room and credit. */
+void exec_out_replay(struct exec_out *o);
+/* Whether there is more of that. */
+bool exec_out_behind(const struct exec_out *o);
 
 /* ---- between exec_start.c and exec.c ---- */
 struct exec *exec_new(struct conn *c, const struct proto_hdr *h);

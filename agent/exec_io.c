@@ -6,6 +6,9 @@
  * connection has room; so the command blocks on its own pipe, and no other command
  * and no other stream is affected. Past max_output it is read and dropped.
  *
+ * Output of a kept execution goes into a ring as well, with or without a client; a client
+ * that comes back is given what the ring has before anything new is read.
+ *
  * Input is written as far as the pipe takes it. The rest waits in a buffer of one
  * credit window, which is all that the client may have under way.
  */
@@ -128,6 +131,13 @@ void exec_data(struct conn *c, const uint8_t *p, size_t n)
 	x->in.len += (uint32_t)n;
 }
 
+void exec_in_forget(struct exec *x)
+{
+	x->in.len = 0;
+	if (x->in.eof && !x->in.closed)
+		in_end(x);
+}
+
 void exec_eof(struct conn *c)
 {
 	struct exec *x = c->job;
@@ -179,23 +189,53 @@ static void keep_report(struct exec *x, const uint8_t *p, size_t n)
 	x->res.msg[at + n] = 0;
 }
 
+/* A client is to get what the command writes. */
+static bool followed(const struct exec_out *o)
+{
+	return o->x->c && !o->mute;
+}
+
 /* How much may be read now; *drop when it is not for the client. */
 size_t exec_out_room(const struct exec_out *o, bool *drop)
 {
 	const struct exec *x = o->x;
 	uint64_t n = PROTO_PAYLOAD_MAX;
 
-	*drop = !x->c || o->ended || !o->left || is_report(o);
-	if (!*drop) {
+	*drop = o->ended || !o->left || is_report(o) || (!followed(o) && !x->kept);
+	if (!*drop && followed(o)) {
 		uint32_t credit = x->c->out_credit[1 + (o - x->out)];
 
-		n = conn_idle(x->c) ? credit : 0;
-		n = n < o->left ? n : o->left;
+		n = conn_idle(x->c) && !exec_out_behind(o) ? credit : 0;
 		n = n < PROTO_PAYLOAD_MAX ? n : PROTO_PAYLOAD_MAX;
 	}
+	if (!*drop)
+		n = n < o->left ? n : o->left;
 	if (!x->pid && !o->ended && n > o->drain)
 		n = o->drain;
 	return (size_t)n;
+}
+
+bool exec_out_behind(const struct exec_out *o)
+{
+	return followed(o) && o->seen < o->ring.end;
+}
+
+void exec_out_replay(struct exec_out *o)
+{
+	struct conn *c = o->x->c;
+	unsigned int stream = (unsigned int)(1 + (o - o->x->out));
+
+	while (exec_out_behind(o) && conn_idle(c) && c->out_credit[stream]) {
+		size_t n = c->out_credit[stream];
+
+		n = n < PROTO_PAYLOAD_MAX ? n : PROTO_PAYLOAD_MAX;
+		n = ring_get(&o->ring, o->seen, conn_scratch(), n);
+		o->seen += n;
+		if (n)
+			conn_send_data(c, stream, n);
+		else
+			o->seen = o->ring.end;	/* it was dropped for want of memory */
+	}
 }
 
 static void out_took(struct exec_out *o, size_t n, bool drop)
@@ -210,7 +250,12 @@ static void out_took(struct exec_out *o, size_t n, bool drop)
 		keep_report(x, conn_scratch(), n);
 	} else if (!drop) {
 		o->left -= n;
-		conn_send_data(x->c, (unsigned int)(1 + (o - x->out)), n);
+		if (x->kept)
+			ring_put(&o->ring, conn_scratch(), n);
+		if (followed(o)) {
+			o->seen = o->ring.end;
+			conn_send_data(x->c, (unsigned int)(1 + (o - x->out)), n);
+		}
 	} else if (!o->ended) {
 		x->res.result |= o == x->out ? PROTO_R_TRUNC_STDOUT : PROTO_R_TRUNC_STDERR;
 	}
@@ -222,7 +267,7 @@ static void out_took(struct exec_out *o, size_t n, bool drop)
  */
 static bool tty_at_rest(const struct exec_out *o)
 {
-	return (o->x->flags & PROTO_EXEC_TTY) && o->x->pid && o->x->c;
+	return (o->x->flags & PROTO_EXEC_TTY) && o->x->pid && (o->x->c || o->x->kept);
 }
 
 void exec_out_pump(struct exec_out *o)
@@ -268,6 +313,8 @@ void exec_out_event(struct watch *w, uint32_t events)
 	}
 	if (x->c) {
 		conn_pump_later(x->c);
+	} else if (x->kept && !x->over) {
+		evloop_queue(&x->work);
 	} else {
 		exec_out_pump(o);	/* a background process, or a tree being killed */
 		if (o->ready || o->w.fd < 0)
@@ -280,7 +327,11 @@ void exec_stop(struct conn *c, unsigned int stream)
 	struct exec *x = c->job;
 	struct exec_out *o = &x->out[stream - 1];
 
-	o->ended = true;	/* no EOF for it */
-	exec_out_close(o);
+	if (x->kept) {
+		o->mute = true;	/* others may want it yet */
+	} else {
+		o->ended = true;	/* no EOF for it */
+		exec_out_close(o);
+	}
 	conn_pump_later(c);
 }

@@ -290,11 +290,12 @@ static int launch(struct start *s, struct exec *x)
 
 static void send_started(const struct exec *x, uint16_t tag)
 {
+	const struct proto_job j = {
+		.id = x->id, .pid = (uint64_t)x->pid, .flags = x->kept ? PROTO_JOB_KEPT : 0,
+	};
 	struct proto_wr *w = conn_msg();
 
-	proto_wr_begin(w, PROTO_STARTED, tag);
-	proto_wr_num(w, PROTO_K_PID, (uint64_t)x->pid);
-	proto_wr_num(w, PROTO_K_EXEC_ID, x->id);
+	proto_wr_job(w, PROTO_STARTED, tag, &j);
 	conn_send_msg(x->c, w);
 }
 
@@ -315,6 +316,16 @@ static int make_cgroup(struct start *s, struct exec *x)
 	return 0;
 }
 
+/* What people see of it in a list. */
+static void name_it(struct exec *x, const char **argv)
+{
+	size_t n = 0;
+
+	for (; *argv && n < sizeof(x->command); argv++)
+		n += (size_t)snprintf(x->command + n, sizeof(x->command) - n, "%s%.*s",
+				      n ? " " : "", (int)sizeof(x->command), *argv);
+}
+
 /* With the request decoded and argv and envp made: make it run. */
 static int start(struct start *s, bool helper)
 {
@@ -325,6 +336,8 @@ static int start(struct start *s, bool helper)
 		return fail(s, EAGAIN, "too many commands run in this sandbox");
 	x->flags = s->req.flags;
 	x->helper = helper;
+	x->kept = s->req.flags & PROTO_EXEC_KEEP;
+	name_it(x, s->argv);
 	rc = s->req.flags & PROTO_EXEC_TTY ? open_pty(s) : open_pipes(s);
 	if (rc == 0)
 		rc = make_cgroup(s, x);
@@ -336,6 +349,8 @@ static int start(struct start *s, bool helper)
 		exec_launched(x, s->ours, s->req.timeout_ns, s->req.max_output);
 		for (int i = 0; i < 3; i++)
 			s->ours[i] = -1;
+		if (x->kept)
+			exec_let_go(x);
 		return 0;
 	}
 	if (x->cgroup)

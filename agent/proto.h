@@ -2,8 +2,8 @@
 /*
  * proto.h - the wire protocol between the agent in the guest and its clients.
  *
- * docs/protocol.md is the specification; this header holds its numbers, and
- * proto.c the only code that encodes or decodes a message. Nothing here does
+ * docs/protocol.md is the specification; this header holds its numbers,
+ * proto.c and proto_exec.c the only code that encodes or decodes a message. Nothing here does
  * I/O, allocates, or keeps state: every function works on a buffer that the
  * caller owns, and is safe on any bytes whatever.
  *
@@ -74,10 +74,13 @@ enum proto_type {
 	PROTO_POWEROFF	= 0x51,	/* c  */
 	PROTO_REBOOT	= 0x52,	/* c  */
 
-	/* Kept for detached executions: */
-	PROTO_EXEC_LIST	= 0x60,
-	PROTO_ATTACH	= 0x61,
-	PROTO_DETACH	= 0x62,
+	PROTO_EXEC_LIST	= 0x60,	/* c  answered by EXEC_INFO..., DONE */
+	PROTO_ATTACH	= 0x61,	/* c  EXEC_ID [FLAGS ROWS COLS]; goes on as EXEC does */
+	PROTO_DETACH	= 0x62,	/* c  leave the execution running; answered by DONE or EXIT */
+	PROTO_EXEC_INFO	= 0x63,	/* a  attributes, see struct proto_job */
+	PROTO_EXEC_WAIT	= 0x64,	/* c  EXEC_ID; answered by EXIT when it has ended */
+	PROTO_EXEC_SIGNAL = 0x65, /* c  EXEC_ID SIGNAL SCOPE */
+	PROTO_EXEC_WATCH = 0x66, /* c  DONE, then EXEC_INFO of each kept execution that ends */
 
 	PROTO_ROOT	= 0x70,	/* c  [ROOT_TYPE ROOT_UPPER ROOT_SIZE] TMPFS... */
 	PROTO_MOUNT	= 0x78,	/* c  (SHARE PATH [FLAGS])..., 1 to PROTO_SHARES_MAX times */
@@ -141,6 +144,12 @@ enum proto_key {
 	PROTO_K_MACHINE_ID,	/* s  32 hexadecimal digits */
 	PROTO_K_MAC,		/* b  6 bytes, for the first Ethernet interface */
 
+	PROTO_K_JOB_FLAGS = 0x100,	/* n  enum proto_job_flag */
+	PROTO_K_COMMAND,	/* s  the words of a command, for people; cut */
+	PROTO_K_DROPPED_OUT,	/* n  bytes that are not kept any more */
+	PROTO_K_DROPPED_ERR,	/* n */
+	PROTO_K_SCOPE,		/* n  enum proto_scope */
+
 	PROTO_K_ROOT_TYPE = 0x140,	/* s  file system of the image on the first disk */
 	PROTO_K_ROOT_UPPER,	/* n  enum proto_root_upper */
 	PROTO_K_ROOT_SIZE,	/* n  bytes of a tmpfs over the image; absent: as the kernel does */
@@ -157,6 +166,22 @@ enum proto_exec_flag {
 	PROTO_EXEC_STDIN     = 1u << 1,	/* stream 0 is used; otherwise stdin is /dev/null */
 	PROTO_EXEC_KILL_TREE = 1u << 2,	/* when the first process ends, end all of them */
 	PROTO_EXEC_CLEAN_ENV = 1u << 3,	/* add no PATH, HOME, ... of its own */
+	PROTO_EXEC_KEEP	     = 1u << 4,	/* it and its newest output outlive the connection */
+};
+#define PROTO_EXEC_FLAGS 31u	/* all of them */
+
+enum proto_attach_flag {
+	PROTO_ATTACH_REPLAY = 1u << 0,	/* all that is kept, not only what nobody has seen */
+	PROTO_ATTACH_TAKE   = 1u << 1,	/* from a client that has it now, which gets DONE */
+};
+
+enum proto_job_flag {
+	PROTO_JOB_TTY	     = 1u << 0,
+	PROTO_JOB_STDIN	     = 1u << 1,	/* it reads what an attached client sends */
+	PROTO_JOB_KEPT	     = 1u << 2,	/* it outlives its client: ATTACH is possible */
+	PROTO_JOB_ATTACHED   = 1u << 3,	/* a client has it */
+	PROTO_JOB_RUNNING    = 1u << 4,	/* the first process lives */
+	PROTO_JOB_BACKGROUND = 1u << 5,	/* it does not, but others that it started do */
 };
 
 enum proto_file_flag {
@@ -197,6 +222,7 @@ enum proto_feature {
 	PROTO_F_FILES	= 1u << 4,	/* PUT .. RENAME */
 	PROTO_F_TAR	= 1u << 5,	/* TAR_IN, TAR_OUT */
 	PROTO_F_INIT	= 1u << 6,	/* runs as PID 1: RESUME, POWEROFF, REBOOT */
+	PROTO_F_JOBS	= 1u << 7,	/* EXEC_LIST .. EXEC_WATCH */
 	PROTO_F_ROOT	= 1u << 9,	/* ROOT */
 	PROTO_F_SHARES	= 1u << 10,	/* MOUNT, UMOUNT */
 };
@@ -241,6 +267,8 @@ bool proto_rd_attr(struct proto_rd *r, struct proto_attr *a);
 int proto_attr_u64(const struct proto_attr *a, uint64_t *out);
 /* String attribute: a NUL at the end and nowhere else; `max` counts it. NULL when not so. */
 const char *proto_attr_str(const struct proto_attr *a, size_t max);
+/* The same copied to `text` (max bytes) for a person's terminal: control characters become '?'. */
+int proto_attr_text(const struct proto_attr *a, char *text, size_t max);
 
 /* Header at the start of buf (at least PROTO_HDR_LEN bytes). No check of the values. */
 void proto_hdr_read(const void *buf, struct proto_hdr *h);
@@ -311,6 +339,20 @@ struct proto_exit {
 
 void proto_wr_exit(struct proto_wr *w, uint16_t tag, const struct proto_exit *x);
 int proto_exit_read(const void *payload, size_t len, struct proto_exit *x);
+
+/* STARTED and EXEC_INFO: an execution as others see it. */
+#define PROTO_COMMAND_MAX 256u	/* with NUL */
+
+struct proto_job {
+	uint64_t id, pid, flags;	/* flags: enum proto_job_flag */
+	uint64_t dropped[2];		/* bytes of stdout and stderr that are gone */
+	const char *command;		/* EXEC_INFO; NULL in STARTED */
+	struct proto_exit res;		/* EXEC_INFO: code, signal, result, wall_ns, bytes */
+	char text[PROTO_COMMAND_MAX];	/* reading: where command points */
+};
+
+void proto_wr_job(struct proto_wr *w, uint16_t type, uint16_t tag, const struct proto_job *j);
+int proto_job_read(const void *payload, size_t len, struct proto_job *j);
 
 /* ERROR: code is a positive errno value. */
 void proto_wr_error(struct proto_wr *w, uint16_t tag, uint16_t about, int code, const char *msg);

@@ -32,6 +32,7 @@
 #include "agent/control.h"
 #include "agent/exec.h"
 #include "agent/files.h"
+#include "agent/jobs.h"
 #include "agent/server.h"
 #include "agent/root.h"
 #include "agent/share.h"
@@ -61,6 +62,10 @@ static bool request(struct conn *c, const struct proto_hdr *h, const uint8_t *pa
 		return true;
 	case PROTO_RESUME: case PROTO_POWEROFF: case PROTO_REBOOT:
 		control_request(c, h, payload);
+		return true;
+	case PROTO_EXEC_LIST: case PROTO_ATTACH: case PROTO_EXEC_WAIT:
+	case PROTO_EXEC_SIGNAL: case PROTO_EXEC_WATCH:
+		jobs_request(c, h, payload);
 		return true;
 	case PROTO_ROOT:
 		root_request(c, h, payload);
@@ -277,8 +282,9 @@ int server_run(const struct server_conf *conf, const char **what)
 		return rc;
 	if (!conf->init)
 		(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	features = cgroup_setup(conf->cgroup) | PROTO_F_FILES | PROTO_F_TAR;
+	features = cgroup_setup(conf->cgroup) | PROTO_F_FILES | PROTO_F_TAR | PROTO_F_JOBS;
 	exec_init(features, conf->self);
+	jobs_init();
 	control_init(conf->init);
 	root_init(conf->init);
 	share_init(conf->init);

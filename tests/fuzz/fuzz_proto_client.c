@@ -15,9 +15,15 @@ static void count(const struct client_stat *st, void *arg)
 	*(size_t *)arg += strlen(st->name);
 }
 
+static void look(const struct proto_job *j, void *arg)
+{
+	*(size_t *)arg += strlen(j->command);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const uint16_t requests[] = { PROTO_EXEC, PROTO_LIST, PROTO_GET, PROTO_PING };
+	static const uint16_t requests[] = { PROTO_EXEC, PROTO_LIST, PROTO_GET, PROTO_PING,
+					     PROTO_EXEC_LIST, PROTO_EXEC_WATCH };
 	struct client *c;
 	size_t names = 0;
 	uint16_t request;
@@ -27,10 +33,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	c = client_new(open("/dev/null", O_RDWR | O_CLOEXEC));
 	if (!c)
 		abort();
-	request = requests[*data & 3];
+	request = requests[*data & 16 ? 4 + (*data & 1) : *data & 3];
 	if (client_begin(c, request, NULL) < 0)
 		abort();
 	c->exec = request == PROTO_EXEC;
+	c->watching = request == PROTO_EXEC_WATCH;
+	c->each_job = look;
+	c->job_arg = &names;
 	c->each = count;
 	c->each_arg = &names;
 	/* Half of the runs with a reader that takes nothing: what is granted must bound it. */

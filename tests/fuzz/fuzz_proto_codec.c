@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Every decoder of agent/proto.c and agent/tar.c on arbitrary bytes; what EXEC and
+ * Every decoder of agent/proto*.c and agent/tar.c on arbitrary bytes; what EXEC and
  * tar decode must also survive being used and encoded again.
  */
 #include <stdint.h>
@@ -84,6 +84,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char msg[PROTO_MSG_MAX];
 	struct proto_hello h;
 	struct proto_exit x;
+	struct proto_job j;
 	uint16_t about;
 	int code;
 
@@ -104,6 +105,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    (code <= 0 || strlen(msg) >= sizeof(msg)))
 			abort();
 		(void)proto_hello_read(data, size, true, &h);
+		if (proto_job_read(data, size, &j) == 0 &&
+		    (!j.id || (j.command && strlen(j.command) >= sizeof(j.text))))
+			abort();
 		break;
 	default:
 		tar(data, size);

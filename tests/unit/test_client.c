@@ -82,9 +82,17 @@ static struct outcome run(void)
 	return o;
 }
 
+static void add_started(void)
+{
+	const struct proto_job j = { .id = 1, .pid = 2 };
+
+	proto_wr_job(&w, PROTO_STARTED, 1, &j);
+	proto_wr_end(&w);
+}
+
 Test(client, output_comes_before_the_result)
 {
-	add(PROTO_STARTED, 1, NULL, 0);
+	add_started();
 	add(PROTO_DATA, 1, "hello", 5);
 	add(PROTO_EOF, 1, NULL, 0);
 	add_exit(3);
@@ -117,7 +125,9 @@ BREAKS(data_of_stdin, add(PROTO_DATA, 0, "x", 1))
 BREAKS(data_of_no_stream, add(PROTO_DATA, 3, "x", 1))
 BREAKS(empty_data, add(PROTO_DATA, 1, "", 0))
 BREAKS(second_hello, start_script(); add(PROTO_HELLO, 0, buf + 8, 28))
-BREAKS(second_started, add(PROTO_STARTED, 1, "", 0); add(PROTO_STARTED, 1, "", 0))
+BREAKS(second_started, add_started(); add_started())
+BREAKS(started_without_id, add(PROTO_STARTED, 1, "", 0))
+BREAKS(information_unasked, add_started(); add(PROTO_EXEC_INFO, 1, "", 0))
 BREAKS(done_for_exec, add(PROTO_DONE, 1, "", 0))
 BREAKS(entry_for_exec, add(PROTO_ENTRY, 1, "", 0))
 BREAKS(unknown_message, add(0x7777, 1, "", 0))

@@ -200,6 +200,53 @@ Test(proto, exit_round_trip_and_refusals)
 	cr_expect_eq(proto_exit_read(buf + 8, end(), &out), -EBADMSG, "signal 128");
 }
 
+Test(proto, job_round_trip_and_refusals)
+{
+	struct proto_job in = {
+		.id = 7, .pid = 99, .flags = PROTO_JOB_KEPT, .dropped = { 5, 6 },
+		.command = "sh -c \033[2J", .res = { .code = 3, .wall_ns = 8, .out_bytes = 9 },
+	}, out;
+	size_t n;
+
+	begin(PROTO_EXEC_INFO);
+	w.len = 0;
+	proto_wr_job(&w, PROTO_EXEC_INFO, 9, &in);
+	n = end();
+	cr_assert_eq(proto_job_read(buf + 8, n, &out), 0);
+	cr_expect(out.id == 7 && out.pid == 99 && out.flags == PROTO_JOB_KEPT &&
+		  out.dropped[0] == 5 && out.dropped[1] == 6 && out.res.code == 3 &&
+		  out.res.wall_ns == 8 && out.res.out_bytes == 9);
+	cr_expect_str_eq(out.command, "sh -c ?[2J", "nothing for a terminal to obey");
+	for (size_t k = 0; k < n; k++) {
+		struct proto_job part;
+		uint8_t copy[512];
+
+		memcpy(copy, buf + 8, k);
+		(void)proto_job_read(copy, k, &part);	/* never beyond k: sanitizers tell */
+	}
+	/* What has ended has an end, what runs has none, and each has a number. */
+	in.res.code = -1;
+	in.flags |= PROTO_JOB_RUNNING;
+	proto_wr_job(&w, PROTO_EXEC_INFO, 9, &in);
+	cr_expect_eq(proto_job_read(w.buf + w.start + 8, w.len - w.start - 8, &out), 0);
+	begin(PROTO_EXEC_INFO);
+	proto_wr_num(&w, PROTO_K_EXEC_ID, 7);
+	proto_wr_num(&w, PROTO_K_JOB_FLAGS, PROTO_JOB_RUNNING);
+	proto_wr_num(&w, PROTO_K_EXIT_CODE, 1);
+	proto_wr_str(&w, PROTO_K_COMMAND, "x");
+	n = end();
+	cr_expect_eq(proto_job_read(buf + 8, n, &out), -EBADMSG, "it runs and has ended");
+	begin(PROTO_EXEC_INFO);
+	proto_wr_num(&w, PROTO_K_EXEC_ID, 7);
+	proto_wr_str(&w, PROTO_K_COMMAND, "x");
+	n = end();
+	cr_expect_eq(proto_job_read(buf + 8, n, &out), -EBADMSG, "ended, but how?");
+	begin(PROTO_EXEC_INFO);
+	proto_wr_num(&w, PROTO_K_PID, 7);
+	n = end();
+	cr_expect_eq(proto_job_read(buf + 8, n, &out), -EBADMSG, "no number");
+}
+
 Test(proto, error_round_trip_and_refusals)
 {
 	char msg[PROTO_MSG_MAX], big[1000];
