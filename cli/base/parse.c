@@ -57,6 +57,16 @@ static bool scaled(uint64_t whole, uint64_t nano, uint64_t unit, uint64_t *out)
 	return v <= INT64_MAX;
 }
 
+int parse_milli(const char *s, uint64_t *out)
+{
+	uint64_t whole, nano;
+	const char *end = decimal(s, &whole, &nano);
+
+	if (!end || *end || nano % 1000000 || end - s > 20 || !scaled(whole, nano, 1000, out))
+		return -EINVAL;
+	return 0;
+}
+
 int parse_size(const char *s, uint64_t *out, struct err *e)
 {
 	static const struct { const char *name; unsigned shift; } units[] = {

@@ -10,6 +10,8 @@
 /* Digits only, from min to max. */
 int parse_number(const char *s, uint64_t min, uint64_t max, uint64_t *out, struct err *e)
 	must_check;
+/* A number with at most three digits after the point, in thousandths; no sentence. */
+int parse_milli(const char *s, uint64_t *out) must_check;
 /* Bytes: a number, perhaps with a fraction, and b, k, m or g (or kb, KiB, ...), powers of 1024. */
 int parse_size(const char *s, uint64_t *out, struct err *e) must_check;
 /* Nanoseconds, more than 0: `30`, `1.5s`, `250ms`, `2m`, `1h30m`; a bare number is seconds. */

@@ -108,7 +108,7 @@ static int start(struct monitor *m, char **argv, int control, const struct monit
 
 int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e)
 {
-	char memory[32], cpus[16], boot[16], status[16], parent[16], control[16],
+	char memory[32], cpus[16], limit[16], boot[16], status[16], parent[16], control[16],
 		server[32];
 	const char *jail = c->jail ? c->jail : "auto";
 	union { const char *c[32]; char *v[32]; } argv = { .c = {
@@ -130,6 +130,11 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 			return err_set(e, -errno, "make a socket to the monitor");
 		argv.c[n++] = "--control-fd";
 		argv.c[n++] = control;
+	}
+	if (c->cpu_milli) {
+		snprintf(limit, sizeof(limit), "%u", c->cpu_milli);
+		argv.c[n++] = "--cpu-limit";
+		argv.c[n++] = limit;
 	}
 	if (c->server[1]) {
 		snprintf(server, sizeof(server), "%d,%d", CHILD_WINDOW_FD, CHILD_SERVER_FD);

@@ -23,6 +23,7 @@ struct monitor_conf {
 	const char *progress;		/* what the person waits for; NULL: the guest's start */
 	uint64_t memory;		/* bytes */
 	unsigned cpus;
+	unsigned cpu_milli;		/* CPU time, in thousandths of a CPU; 0: no limit */
 	unsigned boot_timeout_s;
 	const char *jail;		/* auto (or NULL), strict, none: sandbox-vmm --jail */
 	bool console;			/* copy the guest's console to our stderr */

@@ -209,6 +209,7 @@ static int make_in(int root, const char *tmp, const struct monitor_conf *c,
 	if (dir < 0)
 		return err_set(e, -errno, "open the template's folder");
 	boot.control = true;
+	boot.cpu_milli = 0;	/* it is everybody's */
 	boot.hostname = NULL;
 	boot.shares = NULL;
 	boot.root_bare = true;

@@ -39,12 +39,14 @@ struct run_conf {
 	uint64_t max_output;
 	bool limit_output;
 	unsigned cpus;
+	unsigned cpu_milli;		/* their time, in thousandths of a CPU; 0: all of it */
+	const char *pin;		/* list of the host's CPUs to use; NULL: any */
 	const char *jail;		/* auto (or NULL), strict, none */
 	bool interactive, tty, json, console, cold;
 	/* Of named sandboxes: */
 	const char *name;		/* NULL: none, and nothing remains */
 	uint64_t idle_ns, ttl_ns;	/* 0: none */
-	bool keep, rm, detach;
+	bool keep, rm, detach, autostart;
 	int status_fd;			/* of --json-status-fd; -1: none */
 	char *const *argv;		/* the command, NULL at the end */
 	bool entrypoint;		/* that of the image comes before the command */
@@ -57,6 +59,8 @@ extern const struct opt run_opts[];
 /* Rows of other verbs that start machines; @into as above. */
 int run_opt_memory(void *into, const char *value, struct err *e) must_check;
 int run_opt_cpus(void *into, const char *value, struct err *e) must_check;
+int run_opt_pids(void *into, const char *value, struct err *e) must_check;
+int run_opt_pin(void *into, const char *value, struct err *e) must_check;
 int run_opt_kernel(void *into, const char *value, struct err *e) must_check;
 int run_opt_initrd(void *into, const char *value, struct err *e) must_check;
 int run_opt_json(void *into, const char *value, struct err *e) must_check;

@@ -6,6 +6,7 @@
  * monitor is another one) is made anew, once.
  */
 #include "cli/run/launch.h"
+#include "cli/run/limits.h"
 #include "cli/base/parse.h"
 #include "cli/machine/template.h"
 
@@ -63,13 +64,17 @@ int launch(struct machine *m, struct run_conf *c, const char *name, bool keep_so
 {
 	struct monitor_conf mc = {
 		.vmm = c->vmm_at.path, .kernel = c->kernel_at.path, .initrd = c->initrd_at.path,
-		.memory = c->memory, .cpus = c->cpus, .boot_timeout_s = BOOT_TIMEOUT_S,
+		.memory = c->memory, .cpus = c->cpus, .cpu_milli = c->cpu_milli,
+		.boot_timeout_s = BOOT_TIMEOUT_S,
 		.console = c->console, .jail = c->jail, .control = name,
 		.hostname = name, .keep_sockets = keep_sockets,
 		.shares = c->shares.n || c->always_shares ? &c->shares : NULL,
 		.cow_dir = c->cow_dir, .root = &c->root,
 	};
-	int rc = rootfs_disk(&c->root, e);
+	int rc = limits_pin(c, e);
+
+	if (!rc)
+		rc = rootfs_disk(&c->root, e);
 
 	if (rc) {
 		*m = (struct machine)MACHINE_NONE;

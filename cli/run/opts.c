@@ -12,9 +12,6 @@
 #include "cli/base/secret.h"
 #include "cli/store/store.h"
 
-#define GUEST_PIDS_MAX	4194304u	/* PID_MAX_LIMIT of a 64-bit kernel */
-#define MEMORY_STEP	(2ull << 20)
-
 static int opt_env(void *into, const char *value, struct err *e)
 {
 	return env_add(&((struct run_conf *)into)->env, value, e);
@@ -108,49 +105,6 @@ static int opt_tty(void *into, const char *value, struct err *e)
 static int opt_timeout(void *into, const char *value, struct err *e)
 {
 	return parse_duration(value, &((struct run_conf *)into)->timeout_ns, e);
-}
-
-/* Sentence with both numbers, as for every limit of the host. */
-int run_opt_memory(void *into, const char *value, struct err *e)
-{
-	uint64_t n, have = host_memory();
-	char size[32];
-	int rc = parse_size(value, &n, e);
-
-	if (rc)
-		return rc;
-	if (n < RUN_MEMORY_MIN)
-		return err_say(e, -EINVAL, "%s asked for, but a guest needs at least %s", value,
-			       parse_size_text(RUN_MEMORY_MIN, size));
-	if (have && n > have)
-		return err_say(e, -EINVAL, "%s asked for, but this host has %s", value,
-			       parse_size_text(have, size));
-	((struct run_conf *)into)->memory = (n + MEMORY_STEP - 1) & ~(MEMORY_STEP - 1);
-	return 0;
-}
-
-int run_opt_cpus(void *into, const char *value, struct err *e)
-{
-	unsigned have = host_cpus();
-	uint64_t n;
-	int rc = parse_number(value, 1, UINT_MAX, &n, e);
-
-	if (rc)
-		return err_say(e, rc, "'%s' is not a whole number from 1 to %u", value,
-			       RUN_CPUS_MAX);
-	if (n > RUN_CPUS_MAX)
-		return err_say(e, -EINVAL, "%llu asked for, but a guest can have at most %u",
-			       (unsigned long long)n, RUN_CPUS_MAX);
-	if (n > have)
-		return err_say(e, -EINVAL, "%llu asked for, but this host has %u",
-			       (unsigned long long)n, have);
-	((struct run_conf *)into)->cpus = (unsigned)n;
-	return 0;
-}
-
-static int opt_pids(void *into, const char *value, struct err *e)
-{
-	return parse_number(value, 1, GUEST_PIDS_MAX, &((struct run_conf *)into)->pids, e);
 }
 
 static int opt_max_output(void *into, const char *value, struct err *e)
@@ -278,6 +232,14 @@ static int opt_idle(void *into, const char *value, struct err *e)
 	return parse_duration(value, &((struct run_conf *)into)->idle_ns, e);
 }
 
+static int opt_autostart(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->autostart = true;
+	return 0;
+}
+
 static int opt_ttl(void *into, const char *value, struct err *e)
 {
 	return parse_duration(value, &((struct run_conf *)into)->ttl_ns, e);
@@ -310,8 +272,10 @@ const struct opt run_opts[] = {
 	  opt_timeout, NULL },
 	{ "memory", 'm', "SIZE", "memory of the guest, as in 512M or 2g (default 128M)",
 	  run_opt_memory, NULL },
-	{ "cpus", 0, "N", "CPUs of the guest, 1 to 32 (default 1)", run_opt_cpus, NULL },
-	{ "pids-limit", 0, "N", "processes that the command can have at most", opt_pids, NULL },
+	{ "cpus", 0, "N", "CPUs of the guest, up to 32 (default 1); 1.5 limits their time, too",
+	  run_opt_cpus, NULL },
+	{ "pin", 0, "LIST", "use only these CPUs of the host, as in 2-3", run_opt_pin, NULL },
+	{ "pids-limit", 0, "N", "processes that the command can have at most", run_opt_pids, NULL },
 	{ "max-output", 0, "BYTES", "keep only the head of stdout and of stderr", opt_max_output,
 	  NULL },
 	{ "network", 0, "none", "the only kind in this version", opt_network, "none" },
@@ -333,6 +297,8 @@ const struct opt run_opts[] = {
 	{ "idle-timeout", 0, "TIME", "stop a kept sandbox in which no command ran for 30m, ...",
 	  opt_idle, NULL },
 	{ "ttl", 0, "TIME", "stop a kept sandbox that long after its start", opt_ttl, NULL },
+	{ "autostart", 0, NULL, "start a kept sandbox whenever its user logs in (systemd)",
+	  opt_autostart, NULL },
 	/* Of later versions; known, so that they are refused by name. */
 	{ "detach", 'd', NULL, NULL, NULL, NULL },
 	{ "allow", 0, "HOST", NULL, NULL, NULL },

@@ -136,6 +136,13 @@ const char *settings_get(const struct settings *s, const char *section, const ch
 	return found;
 }
 
+bool settings_is_on(const struct settings *s, const char *section, const char *key)
+{
+	const char *v = settings_get(s, section, key);
+
+	return v && !strcmp(v, "true");
+}
+
 int settings_merge(struct settings *into, const char *to_section, const struct settings *from,
 		   const char *section)
 {

@@ -46,6 +46,8 @@ int settings_set(struct settings *s, const char *section, const char *key,
 		 const char *value) must_check;
 /* The value in force, NULL when there is none. */
 const char *settings_get(const struct settings *s, const char *section, const char *key);
+/* Is that flag without a value set? */
+bool settings_is_on(const struct settings *s, const char *section, const char *key);
 /* Copy one section's settings to another's, over what is there. */
 int settings_merge(struct settings *into, const char *to_section, const struct settings *from,
 		   const char *section) must_check;

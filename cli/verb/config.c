@@ -10,12 +10,13 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include "cli/store/autostart.h"
 #include "cli/store/event.h"
 #include "cli/verb/named.h"
 #include "cli/base/sigs.h"
 
 /* Settings that hold without a new start: each command asks for them anew. */
-static const char of_commands[] = " env workdir user pids-limit secret ";
+static const char of_commands[] = " env workdir user pids-limit secret autostart ";
 
 /* ---- differences ---------------------------------------------------------- */
 
@@ -191,6 +192,8 @@ static int change(struct store_box *b, const struct settings *more, bool dry_run
 		printf("would configure sandbox '%s' as\n%s", b->name, text);
 	else if (!rc)
 		rc = store_write(b, "config", text, strlen(text), e);
+	if (!rc && !dry_run)
+		rc = autostart_set(b->name, settings_is_on(&s, "", "autostart"), e);
 	if (!rc && !dry_run)
 		event_write(b, "configured", NULL);
 	settings_free(&s);

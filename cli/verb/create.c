@@ -5,6 +5,7 @@
  * What a sandbox is made of is settled here: the person's defaults, then the flags.
  * Whatever the host cannot give is refused now, not at the first start.
  */
+#include "cli/store/autostart.h"
 #include "cli/store/event.h"
 #include "cli/verb/named.h"
 
@@ -62,6 +63,7 @@ int create_box(struct named *n, const char *name, struct store_box *b, bool lock
 {
 	struct settings s = { 0 };
 	auto_mem char *text = NULL;
+	struct err quiet = { 0 };
 	int rc = create_settings(n, &s, e);
 
 	if (!rc) {
@@ -71,6 +73,11 @@ int create_box(struct named *n, const char *name, struct store_box *b, bool lock
 	}
 	if (!rc)
 		event_write(b, "created", NULL);
+	if (!rc && settings_is_on(&s, "", "autostart")) {
+		rc = autostart_set(b->name, true, e);
+		if (rc && ((!b->locked && store_lock(b, &quiet)) || store_remove(b, &quiet)))
+			cli_say("create: %s stays: %s", name, quiet.msg);
+	}
 	settings_free(&s);
 	return rc;
 }

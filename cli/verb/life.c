@@ -3,8 +3,9 @@
  * life.c - `sandbox start`, `stop`, `restart`, `rm`: each prints the names for which
  * it is done, as they are done.
  */
-#include "cli/verb/named.h"
 #include "cli/base/sigs.h"
+#include "cli/run/limits.h"
+#include "cli/verb/named.h"
 
 static int finish(struct named *n, json_t *all, int status)
 {
@@ -40,6 +41,7 @@ static int would_start(const char *name, struct err *e)
 	struct run_conf c;
 	struct store_state st;
 	struct store_box b;
+	char cpus[16];
 	int rc = store_open(&b, name, e);
 
 	run_conf_init(&c);
@@ -52,9 +54,10 @@ static int would_start(const char *name, struct err *e)
 	if (!rc)
 		rc = run_conf_check(&c, e);
 	if (!rc)
-		printf("would start sandbox '%s'%s: %llu MiB of memory, %u CPU%s\n", name,
+		printf("would start sandbox '%s'%s: %llu MiB of memory, %s CPU%s\n", name,
 		       st.life == STORE_RUNNING ? ", which runs already" : "",
-		       (unsigned long long)(c.memory >> 20), c.cpus, c.cpus == 1 ? "" : "s");
+		       (unsigned long long)(c.memory >> 20), run_cpus_text(&c, cpus),
+		       run_cpus(&c) > 1 ? "s" : "");
 	store_close(&b);
 	run_conf_free(&c);
 	settings_free(&s);

@@ -2,6 +2,7 @@
 /*
  * list.c - `sandbox ls` and `ps`: what there is, and what runs.
  */
+#include "cli/run/limits.h"
 #include "cli/verb/named.h"
 #include "cli/base/parse.h"
 
@@ -45,26 +46,27 @@ static json_t *describe(const struct line *l)
 {
 	const struct store_state *s = &l->state;
 
-	return json_pack("{s:s, s:s, s:f, s:o, s:I, s:i, s:s, s:s?}", "name", l->box.name, "state",
+	return json_pack("{s:s, s:s, s:f, s:o, s:I, s:o, s:s, s:s?}", "name", l->box.name, "state",
 			 l->e.code ? "damaged" : store_life_name(s->life),
 			 "created", (double)s->created_ns / 1e9, "started",
 			 s->started_ns ? json_real((double)s->started_ns / 1e9) : json_null(),
-			 "memory_bytes", (json_int_t)l->conf.memory, "cpus", (int)l->conf.cpus,
+			 "memory_bytes", (json_int_t)l->conf.memory, "cpus", l->conf.cpu_milli ?
+			 json_real(run_cpus(&l->conf)) : json_integer(l->conf.cpus),
 			 "reason", s->reason, "error", l->e.code ? l->e.msg : NULL);
 }
 
 static void print(const struct line *l, bool quiet)
 {
-	char age[32], size[32];
+	char age[32], size[32], cpus[16];
 
 	if (quiet) {
 		puts(l->box.name);
 		return;
 	}
-	printf("%-24s %-9s %-8s %-9s %4u  %s\n", l->box.name,
+	printf("%-24s %-9s %-8s %-9s %4s  %s\n", l->box.name,
 	       l->e.code ? "damaged" : store_life_name(l->state.life),
 	       named_age(since(&l->state), age), parse_size_text(l->conf.memory, size),
-	       l->conf.cpus, l->e.code ? l->e.msg :
+	       run_cpus_text(&l->conf, cpus), l->e.code ? l->e.msg :
 	       l->state.life == STORE_RUNNING ? "" : l->state.reason);
 }
 

@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include "cli/store/autostart.h"
 #include "cli/verb/named.h"
 #include "cli/base/term.h"
 
@@ -202,6 +203,8 @@ int named_remove(const char *name, bool force, uint64_t grace_ns, struct err *e)
 		if (!rc)
 			rc = named_lock(&b, e);
 	}
+	if (!rc)
+		rc = autostart_set(name, false, e);
 	if (!rc)
 		rc = store_remove(&b, e);
 	store_close(&b);

@@ -115,6 +115,28 @@ static int run_all(struct run *r)
 	return execution_report(&r->x, status);
 }
 
+/*
+ * The flags. What is about sandboxes that are kept may stand in the person's defaults, but
+ * is not asked for in vain.
+ */
+static int parse_flags(struct run *r, const struct verb *v, int argc, char **argv,
+		       struct opt_end *end, struct err *e)
+{
+	struct run_conf *c = &r->conf;
+	int rc;
+
+	c->idle_ns = c->ttl_ns = 0;
+	c->autostart = false;
+	rc = opt_parse(v->table, v->name, argc, argv, 1, c, end, e);
+	if (rc || end->help || c->name || c->keep || c->detach)
+		return rc;
+	if (!c->idle_ns && !c->ttl_ns && !c->autostart)
+		return 0;
+	return err_say(e, -EINVAL, "--%s is for a sandbox that is kept; give it a name with --name, or "
+		       "--keep%s", c->autostart ? "autostart" : c->ttl_ns ? "ttl" : "idle-timeout",
+		       c->autostart ? "" : ", or use --timeout for the command");
+}
+
 /* The command line. 0, or -errno with a sentence; *done: --help was answered. */
 static int parse(struct run *r, const struct verb *v, int argc, char **argv, bool *done)
 {
@@ -125,7 +147,7 @@ static int parse(struct run *r, const struct verb *v, int argc, char **argv, boo
 	if (!rc)
 		rc = settings_apply(&r->set, "", NULL, &r->conf, "the configuration", e);
 	if (!rc)
-		rc = opt_parse(v->table, v->name, argc, argv, 1, &r->conf, &end, e);
+		rc = parse_flags(r, v, argc, argv, &end, e);
 	if (rc)
 		return rc;
 	if (end.help) {

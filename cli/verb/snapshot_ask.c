@@ -145,6 +145,7 @@ static int make_child(struct forking *f, const char *name, struct store_box *b, 
 	    (int)sizeof(at.path))
 		return err_set(e, -ENAMETOOLONG, "%s", name);
 	if (settings_set(&f->settings, "", "from", at.path) ||
+	    settings_set(&f->settings, "", "autostart", "") ||
 	    settings_set(&f->settings, "", "tmpfs", "") ||	/* they are there already */
 	    settings_set(&f->settings, "", "read-only", ""))
 		return err_set(e, -ENOMEM, "settings");

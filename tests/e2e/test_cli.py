@@ -252,7 +252,7 @@ def test_refusals(p):
         (["-m", "9m", "--", "true"], "9m asked for, but a guest needs at least 48 MiB"),
         (["-m", "lots", "--", "true"], "'lots' is not a size"),
         (["--cpus", "33", "--", "true"], "33 asked for, but a guest can have at most 32"),
-        (["--cpus", "1.5", "--", "true"], "'1.5' is not a whole number from 1 to 32"),
+        (["--cpus", "1.5x", "--", "true"], "'1.5x' is not a number from 0.01 to 32"),
         (["--timeout", "soon", "--", "true"], "'soon' is not a time"),
         (["--timeout", "0", "--", "true"], "no time at all"),
         (["--timeout"], "--timeout needs a value"),

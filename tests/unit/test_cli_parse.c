@@ -104,3 +104,21 @@ Test(cli_parse, sizes_for_people)
 	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
 		cr_assert_str_eq(parse_size_text(cases[i].n, buf), cases[i].want);
 }
+
+Test(cli_parse, thousandths)
+{
+	static const struct { const char *text; uint64_t want; } good[] = {
+		{ "0", 0 }, { "1", 1000 }, { "0.5", 500 }, { "1.25", 1250 }, { "0.001", 1 },
+		{ "2.000", 2000 }, { "2.000000", 2000 },
+	};
+	static const char *const bad[] = { "", ".5", "1.", "1.0001", "-1", "1x", "1 ", "1e3",
+					   "99999999999999999999" };
+	uint64_t got = 42;
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		cr_expect_eq(parse_milli(good[i].text, &got), 0, "%s", good[i].text);
+		cr_expect_eq(got, good[i].want, "%s", good[i].text);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		cr_expect_eq(parse_milli(bad[i], &got), -EINVAL, "%s", bad[i]);
+}
