@@ -310,9 +310,8 @@ int cow_copy(struct fs *fs, struct inode *n, bool data)
 
 /* ---- removing ----------------------------------------------------------------------------- */
 
-/* Call @each for the entries of a directory of one layer, but "." and ".."; until not 0. */
-static int entries(int dirfd, const char *name, int (*each)(int fd, const char *n, void *arg),
-		   void *arg)
+int cow_entries(int dirfd, const char *name, int (*each)(int fd, const char *n, void *arg),
+		void *arg)
 {
 	int fd = place_open_name(dirfd, name, O_RDONLY | O_DIRECTORY, 0), rc = 0;
 	struct dirent *d;
@@ -361,13 +360,13 @@ int cow_empty(const struct lookup *l, const char *name)
 	int rc = 0;
 
 	if (l->f.layers & 1u << FS_UPPER)
-		rc = entries(l->dir[FS_UPPER].fd, name, is_whiteout, NULL);
+		rc = cow_entries(l->dir[FS_UPPER].fd, name, is_whiteout, NULL);
 	if (!rc && l->f.layers & 1u << FS_LOWER) {
 		auto_fd up = -1;
 
 		if (l->f.layers & 1u << FS_UPPER)
 			up = place_open_name(l->dir[FS_UPPER].fd, name, O_PATH | O_DIRECTORY, 0);
-		rc = entries(l->dir[FS_LOWER].fd, name, is_hidden, up >= 0 ? &up : NULL);
+		rc = cow_entries(l->dir[FS_LOWER].fd, name, is_hidden, up >= 0 ? &up : NULL);
 	}
 	return rc;
 }
@@ -381,7 +380,7 @@ static int drop_whiteout(int fd, const char *name, void *arg)
 /* A directory of the upper layer with nothing but whiteouts in it. */
 int cow_drop_dir(int dirfd, const char *name)
 {
-	int rc = entries(dirfd, name, drop_whiteout, NULL);
+	int rc = cow_entries(dirfd, name, drop_whiteout, NULL);
 
 	if (rc)
 		return rc;

@@ -2,9 +2,9 @@
 /*
  * cow_rename.c - rename in a copy-on-write share.
  *
- * A directory that is in the lower layer, alone or merged, is not moved: EXDEV, and the
- * guest's program copies it. What is moved leaves a whiteout where the lower layer has the
- * old name, and takes the place of one where it has the new name.
+ * A directory that is in the lower layer, alone or merged, is copied up as a whole first
+ * (cow_whole.c). What is moved leaves a whiteout where the lower layer has the old name, and
+ * takes the place of one where it has the new name.
  *
  * #syscalls:fs renameat2 unlinkat
  */
@@ -23,25 +23,32 @@ static bool fixed_dir(const struct found *f)
 	return S_ISDIR(f->st.stx_mode) && f->layers & 1u << FS_LOWER;
 }
 
+/* Something that was found is to be in the upper layer alone. */
+static int raise_found(struct fs *fs, struct inode *parent, const char *name, const struct found *f)
+{
+	struct inode *n = NULL;
+	int rc;
+
+	if (!fixed_dir(f) && f->layer != FS_LOWER)
+		return 0;
+	/* By its inode, so that what is open stays what it is. */
+	rc = inode_find(fs, parent->share, parent, name, f, false, &n);
+	if (!rc)
+		rc = fixed_dir(f) ? cow_whole(fs, n, f) : tree_raise_locked(fs, n, true);
+	inode_put(fs, n);
+	return rc;
+}
+
 /* Look for both, with what is moved in the upper layer. */
 static int move_find(struct fs *fs, struct move *m, unsigned flags)
 {
-	struct inode *n = NULL;
 	int rc = tree_find(fs, m->from, m->name, &m->a);
 
 	if (rc == -ENOENT)
 		tree_found_end(fs, &m->a);
 	if (rc)
 		return rc;
-	if (fixed_dir(&m->a.f))
-		rc = -EXDEV;
-	/* By its inode, so that what is open stays what it is. */
-	if (!rc && m->a.f.layer == FS_LOWER) {
-		rc = inode_find(fs, m->from->share, m->from, m->name, &m->a.f, false, &n);
-		if (!rc)
-			rc = tree_raise_locked(fs, n, true);
-		inode_put(fs, n);
-	}
+	rc = raise_found(fs, m->from, m->name, &m->a.f);
 	tree_found_end(fs, &m->a);
 	if (!rc)
 		rc = tree_raise_locked(fs, m->from, true);
@@ -124,25 +131,34 @@ static int clear_place(const struct move *m, struct share *s)
 	return unlinkat(s->wip, temp, 0) ? -errno : 0;
 }
 
+/*
+ * @l is about to come to the place of @there: a directory must not show what the lower layer
+ * has by that name. (Without the right to say so of it there has to be nothing.)
+ */
+static int hide_below(const struct lookup *l, const char *name, const struct found *there)
+{
+	int rc = 0;
+
+	if (S_ISDIR(l->f.st.stx_mode) && !cow_opaque(l->dir[FS_UPPER].fd, name))
+		rc = cow_set_opaque(-1, l->dir[FS_UPPER].fd, name);
+	return there->below ? rc : 0;
+}
+
 static int exchange(struct fs *fs, struct move *m)
 {
-	struct inode *n = NULL;
-	int rc;
+	int rc = raise_found(fs, m->to, m->new_name, &m->b.f);
 
-	if (fixed_dir(&m->b.f))
-		return -EXDEV;
-	if (m->b.f.layer == FS_LOWER) {
-		rc = inode_find(fs, m->to->share, m->to, m->new_name, &m->b.f, false, &n);
-		if (!rc)
-			rc = tree_raise_locked(fs, n, true);
-		inode_put(fs, n);
-		if (rc)
-			return rc;
-		tree_found_end(fs, &m->b);
-		rc = tree_find(fs, m->to, m->new_name, &m->b);
-		if (rc)
-			return rc == -ENOENT ? -ESTALE : rc;
-	}
+	if (rc)
+		return rc;
+	tree_found_end(fs, &m->b);
+	rc = tree_find(fs, m->to, m->new_name, &m->b);
+	if (rc)
+		return rc == -ENOENT ? -ESTALE : rc;
+	rc = hide_below(&m->a, m->name, &m->b.f);
+	if (!rc)
+		rc = hide_below(&m->b, m->new_name, &m->a.f);
+	if (rc)
+		return rc;
 	return renameat2(m->a.dir[FS_UPPER].fd, m->name, m->b.dir[FS_UPPER].fd, m->new_name,
 			 RENAME_EXCHANGE) ? -errno : 0;
 }
@@ -159,6 +175,8 @@ static int move_over(struct move *m, struct share *s)
 	}
 	/* A directory cannot take the place of a whiteout by itself, nor of one that holds some. */
 	if (dir)
+		rc = hide_below(&m->a, m->name, &m->b.f);
+	if (!rc && dir)
 		rc = clear_place(m, s);
 	return rc ? rc : move_away(m, s, m->b.dir[FS_UPPER].fd, m->new_name);
 }

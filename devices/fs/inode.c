@@ -300,7 +300,7 @@ static bool key_stays(const struct inode *n, unsigned layer, const struct found 
 static int set_keys(struct fs *fs, struct inode *n, const struct found *f)
 {
 	for (unsigned i = 0; i < FS_LAYERS; i++)
-		if (n->pins[i] && !key_stays(n, i, f))
+		if (n->pins[i] && n->key[i].node && !key_stays(n, i, f))
 			return -ESTALE;
 	for (unsigned i = 0; i < FS_LAYERS; i++) {
 		bool is = f->layers & 1u << i;
@@ -308,7 +308,7 @@ static int set_keys(struct fs *fs, struct inode *n, const struct found *f)
 
 		if (key_stays(n, i, f))
 			continue;
-		if (n->fd[i] >= 0) {
+		if (n->fd[i] >= 0 && !n->pins[i]) {
 			close(n->fd[i]);
 			n->fd[i] = -1;
 			fs->dirfds--;
@@ -413,6 +413,15 @@ void inode_raised(struct fs *fs, struct inode *n, enum fs_layer layer, const str
 		key_clear(fs, n, layer);
 	key_set(fs, n, layer, id);
 	n->layers |= (uint8_t)(1u << layer);
+	pthread_mutex_unlock(&fs->lock);
+}
+
+/* Who has it open there works on; the descriptor is closed with the others. */
+void inode_alone(struct fs *fs, struct inode *n)
+{
+	pthread_mutex_lock(&fs->lock);
+	key_clear(fs, n, FS_LOWER);
+	n->layers &= (uint8_t)~(1u << FS_LOWER);
 	pthread_mutex_unlock(&fs->lock);
 }
 

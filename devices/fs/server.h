@@ -203,6 +203,8 @@ void inode_unlinked(struct fs *fs, struct inode *parent, const char *name,
 void inode_renamed(struct fs *fs, struct inode *n, struct inode *parent, const char *name);
 /* It now exists in @layer too (directories), or only there (files). */
 void inode_raised(struct fs *fs, struct inode *n, enum fs_layer layer, const struct ident *id);
+/* A directory is no longer in the lower layer: its upper one hides that. */
+void inode_alone(struct fs *fs, struct inode *n);
 /* By its number, whether the guest has it or not; not held. fs.lock held. */
 struct inode *inode_by_id(const struct fs *fs, uint64_t id) must_check;
 /* Its identity in @layer is found out (state.c). Not if another one has it. */

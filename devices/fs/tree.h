@@ -73,6 +73,14 @@ int cow_remove(struct fs *fs, struct share *s, const struct lookup *l, const cha
 	       bool directory) must_check;
 int cow_rename(struct fs *fs, struct inode *from, const char *name, struct inode *to,
 	       const char *new_name, unsigned flags) must_check;
+/* Call @each for the entries of a directory of one layer, but "." and ".."; until not 0. */
+int cow_entries(int dirfd, const char *name, int (*each)(int fd, const char *n, void *arg),
+		void *arg) must_check;
+/*
+ * Copy up all that a directory shows, so that nothing of the lower layer is in it any more.
+ * -EXDEV: it is too much for one request.
+ */
+int cow_whole(struct fs *fs, struct inode *dir, const struct found *f) must_check;
 /* Give a directory the mode, times and attributes of another one (a descriptor). */
 int cow_like(int like, int dirfd, const char *name) must_check;
 /* A name in wip that nothing has. */

@@ -28,8 +28,8 @@
  *   UPPER_OWNER	"UID GID", decimal: whom the entry belongs to in the guest, if that is not
  *			the share's owner. Also set on the files of rw shares
  *
- * Nothing is renamed across: a lower directory, or one that is merged with a lower one, is
- * moved by its contents (rename gives EXDEV, as on every overlay), so paths stay equal.
+ * Nothing is renamed across, so that paths stay equal: a lower directory, or one that is
+ * merged with a lower one, is copied up whole before it moves, and is opaque from then on.
  */
 #ifndef DEVICES_FS_UPPER_H
 #define DEVICES_FS_UPPER_H
