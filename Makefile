@@ -71,10 +71,12 @@ AGENT_CC  := musl-gcc
 AGENT_SRC := $(filter-out agent/client%.c,$(wildcard agent/*.c))
 
 # Static programs that tests put into a guest.
-GUEST_TESTS := $(addprefix $(O)/tests/vm/,avx_state dirty_pages guest_features)
+GUEST_TESTS := $(addprefix $(O)/tests/vm/,avx_state dirty_pages guest_features) \
+	$(O)/tests/fs/posix
 avx_state-src      := tests/vm/avx_state.c
 dirty_pages-src    := tests/vm/dirty_pages.c
 guest_features-src := $(wildcard tests/vm/guest_features*.c)
+posix-src          := $(wildcard tests/fs/posix*.c)
 
 BARE_GUESTS := $(addprefix $(O)/tests/vm/bare-,hang reset triple poweroff panic flood say)
 
@@ -160,11 +162,11 @@ $(O)/agent/agent: $(patsubst %.c,$(O)/musl/%.o,$(AGENT_SRC))
 
 $(O)/tests/vm/guest_features: $(O)/musl/tests/vm/guest_features_io.o
 define guest_program
-$(O)/tests/vm/$(1): $(patsubst %.c,$(O)/musl/%.o,$($(1)-src))
+$(O)/$(1): $(patsubst %.c,$(O)/musl/%.o,$($(notdir $(1))-src))
 	@mkdir -p $$(@D); echo "  LINK    $$@"
 	$(Q)$(AGENT_CC) $(LDFLAGS_MUSL) $$^ -o $$@
 endef
-$(foreach p,$(notdir $(GUEST_TESTS)),$(eval $(call guest_program,$(p))))
+$(foreach p,$(GUEST_TESTS:$(O)/%=%),$(eval $(call guest_program,$(p))))
 
 $(BARE_GUESTS): $(O)/tests/vm/bare-%: tests/vm/bare.S
 	@mkdir -p $(@D); echo "  AS      $@"

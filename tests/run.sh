@@ -152,7 +152,10 @@ jail() {
 	step "jail: build" 600 one $MAKE $jobs all jail-test-build vm-test-build
 	scripts jail
 }
-fs() { scripts fs; }
+fs() {
+	step "fs: build" 600 one $MAKE $jobs all "$O/tests/fs/posix"
+	scripts fs
+}
 e2e() {
 	step "e2e: build" 600 one $MAKE $jobs all guest jail-test-build
 	SANDBOX_VMM=$(readlink -f "$O")/tests/jail/record scripts e2e

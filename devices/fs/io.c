@@ -129,8 +129,10 @@ int op_lseek(struct req *r)
 
 	if (rc)
 		return rc;
-	if ((in.whence != SEEK_DATA && in.whence != SEEK_HOLE) || in.offset > INT64_MAX)
+	if (in.whence != SEEK_DATA && in.whence != SEEK_HOLE)
 		return -EINVAL;
+	if (in.offset > INT64_MAX)
+		return -ENXIO;
 	h = handle_get(r->fs, in.fh, r->node, false);
 	if (!h)
 		return handle_missing(r->fs, in.fh);

@@ -5,7 +5,8 @@
  * flock() is on the description that the handle has. POSIX locks belong to an owner
  * (a process of the guest, by its number), and the kernel keeps one set of them for each
  * open description (F_OFD_SETLK): so each owner gets a description of its own for each
- * file that it locks, closed when it flushes. At most fs.locks_max of them.
+ * file that it locks, closed when it flushes. At most fs.locks_max of them. (An owner can also
+ * be an open description of the guest, which never flushes: its handle's release ends it.)
  *
  * Who has to wait takes no thread: the request is put aside, and one thread tries again
  * when a guest gives a lock back, and every RETRY_NS, as the host's programs may hold it.
@@ -25,7 +26,7 @@
 struct owner {
 	struct owner *next;
 	struct inode *n;		/* held */
-	uint64_t id;
+	uint64_t id, fh;		/* @fh: by which handle it came */
 	int fd;
 	bool writable;
 };
@@ -117,14 +118,15 @@ void locks_wake(struct fs *fs)
 	pthread_mutex_unlock(&fs->locks->lock);
 }
 
-void locks_flush(struct fs *fs, struct inode *n, uint64_t owner)
+/* Those of an owner, or (@fh not 0) those that came by a handle. */
+static void drop(struct fs *fs, const struct inode *n, uint64_t owner, uint64_t fh)
 {
 	struct locks *l = fs->locks;
 	bool any = false;
 
 	pthread_mutex_lock(&l->lock);
 	for (struct owner **at = &l->owners; *at;) {
-		if ((*at)->n == n && (*at)->id == owner) {
+		if ((*at)->n == n && (fh ? (*at)->fh == fh : (*at)->id == owner)) {
 			owner_drop(fs, at);
 			any = true;
 		} else {
@@ -134,6 +136,16 @@ void locks_flush(struct fs *fs, struct inode *n, uint64_t owner)
 	pthread_mutex_unlock(&l->lock);
 	if (any)
 		locks_wake(fs);
+}
+
+void locks_flush(struct fs *fs, struct inode *n, uint64_t owner)
+{
+	drop(fs, n, owner, 0);
+}
+
+void locks_release(struct fs *fs, struct inode *n, uint64_t fh)
+{
+	drop(fs, n, 0, fh);
 }
 
 void locks_drop_share(struct fs *fs, const struct share *s)
@@ -164,7 +176,8 @@ static struct owner *owner_find(struct locks *l, const struct inode *n, uint64_t
 	return o;
 }
 
-static int owner_new(struct fs *fs, struct inode *n, uint64_t id, struct owner **out)
+static int owner_new(struct fs *fs, struct inode *n, const struct fuse_lk_in *in,
+		     struct owner **out)
 {
 	struct locks *l = fs->locks;
 	struct place p;
@@ -189,7 +202,7 @@ static int owner_new(struct fs *fs, struct inode *n, uint64_t id, struct owner *
 		close(fd);
 		return -ENOMEM;
 	}
-	*o = (struct owner){ l->owners, n, id, fd, !rc };
+	*o = (struct owner){ l->owners, n, in->owner, in->fh, fd, !rc };
 	inode_hold(fs, n);
 	l->owners = o;
 	l->nowners++;
@@ -220,7 +233,7 @@ static int try_posix(struct fs *fs, struct inode *n, const struct fuse_lk_in *in
 		return rc;
 	if (!o && f.l_type == F_UNLCK)
 		return 0;
-	rc = o ? 0 : owner_new(fs, n, in->owner, &o);
+	rc = o ? 0 : owner_new(fs, n, in, &o);
 	if (rc)
 		return rc;
 	if (f.l_type == F_WRLCK && !o->writable)
@@ -371,7 +384,7 @@ int op_getlk(struct req *r)
 		return -EINVAL;
 	pthread_mutex_lock(&l->lock);
 	o = owner_find(l, r->node, in.owner);
-	rc = o ? 0 : owner_new(r->fs, r->node, in.owner, &o);
+	rc = o ? 0 : owner_new(r->fs, r->node, &in, &o);
 	if (!rc && fcntl(o->fd, F_OFD_GETLK, &f))
 		rc = -errno;
 	pthread_mutex_unlock(&l->lock);

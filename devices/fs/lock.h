@@ -10,6 +10,8 @@ int locks_init(struct fs *fs) must_check;
 void locks_exit(struct fs *fs);
 /* @owner closed a descriptor of the file: its POSIX locks go. */
 void locks_flush(struct fs *fs, struct inode *n, uint64_t owner);
+/* The guest released handle @fh: the locks of descriptions (F_OFD_SETLK) go. */
+void locks_release(struct fs *fs, struct inode *n, uint64_t fh);
 void locks_drop_share(struct fs *fs, const struct share *s);
 /* A lock was given back: those who wait try at once. */
 void locks_wake(struct fs *fs);

@@ -302,6 +302,7 @@ int op_release(struct req *r)
 	if (!h)
 		return -EBADF;
 	handle_release(r->fs, h);
+	locks_release(r->fs, r->node, in.fh);
 	if (in.release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
 		locks_wake(r->fs);
 	return 0;
