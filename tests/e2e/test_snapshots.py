@@ -20,8 +20,8 @@ import tempfile
 import threading
 import time
 import harness
-from harness import (BOOT_S, ENV, LONG, OUT, SANDBOX, TOP, Failure, check, equal, good, refused,
-                     sandbox, wait)
+from harness import (BOOT_S, ENV, LONG, OUT, RUN_S, SANDBOX, TOP, Failure, check, equal, good,
+                     refused, sandbox, wait)
 
 VMM = os.path.join(OUT, "sandbox-vmm")
 GUESTCTL = os.path.join(OUT, "guestctl")
