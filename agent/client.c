@@ -314,6 +314,11 @@ uint64_t client_features(const struct client *c)
 	return c->features;
 }
 
+unsigned client_version(const struct client *c)
+{
+	return c->version;
+}
+
 /* ---- messages out ------------------------------------------------------ */
 
 void client_msg(struct client *c, struct proto_wr *w, size_t n)

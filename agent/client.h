@@ -65,6 +65,8 @@ struct client *client_open_fd(int fd, int timeout_ms, struct client_err *e);
 void client_close(struct client *c);	/* NULL is fine. A running command is killed. */
 /* enum proto_feature bits; 0 before the first answer (client_ping() makes one). */
 uint64_t client_features(const struct client *c);
+/* Likewise, the version of the protocol that the agent chose. */
+unsigned client_version(const struct client *c);
 
 /* ---- executions -------------------------------------------------------- */
 

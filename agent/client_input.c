@@ -27,6 +27,7 @@ static void on_hello(struct client *c, const struct proto_hdr *h, const uint8_t 
 	}
 	c->hello = true;
 	c->features = hello.features;
+	c->version = hello.max;
 	c->window = hello.stdin_window;
 	/* The first request went out with the protocol's own window in mind. */
 	if (c->window < PROTO_STDIN_WINDOW || c->window > PROTO_CREDIT_MAX)

@@ -32,6 +32,7 @@ struct client {
 	bool leaving, left;	/* DETACH was sent; the execution goes on without us */
 	bool watching;		/* EXEC_INFO may come at any time */
 	uint64_t features;
+	unsigned version;	/* of the protocol, that the agent chose */
 	uint32_t window;	/* of stream 0, from HELLO */
 	uint16_t tag, request;	/* of the request under way */
 

@@ -43,6 +43,7 @@ const struct keeper_call keeper_calls[] = {
 	{ "stop", serve_stop },
 	{ "hold", serve_hold },
 	{ "console", serve_console },
+	{ "status", keeper_serve_status },
 	{ "attach", keeper_serve_attach },
 	{ "detach", keeper_serve_detach },
 	{ "snapshot", keeper_serve_snapshot },

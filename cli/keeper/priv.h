@@ -17,6 +17,7 @@ int keeper_listen(struct keeper *k, struct err *e) must_check;
 /* Rows of the table that have files of their own. */
 int keeper_serve_attach(struct keeper *k, struct keeper_req *r, struct err *e);
 int keeper_serve_detach(struct keeper *k, struct keeper_req *r, struct err *e);
+int keeper_serve_status(struct keeper *k, struct keeper_req *r, struct err *e);
 /* {"name": SNAPSHOT}: save the machine, which goes on. */
 int keeper_serve_snapshot(struct keeper *k, struct keeper_req *r, struct err *e);
 /*

@@ -93,6 +93,11 @@ static int append(struct settings *s, const char *section, const char *key, cons
 	return 0;
 }
 
+int settings_add(struct settings *s, const char *section, const char *key, const char *value)
+{
+	return append(s, section, key, value, 0);
+}
+
 static bool is_at(const struct setting *x, const char *section, const char *key)
 {
 	return !strcmp(x->section, section) && !strcmp(x->key, key);
@@ -105,8 +110,7 @@ static void drop(struct settings *s, size_t i)
 	s->n--;
 }
 
-/* For `env`, a value that sets the same variable is the same entry. */
-static bool replaces(const char *key, const char *old, const char *new)
+bool settings_replaces(const char *key, const char *old, const char *new)
 {
 	size_t n = strcspn(new, "=");
 
@@ -121,7 +125,7 @@ int settings_set(struct settings *s, const char *section, const char *key, const
 {
 	for (size_t i = s->n; i-- > 0;)
 		if (is_at(&s->v[i], section, key) &&
-		    (!*value || replaces(key, s->v[i].value, value)))
+		    (!*value || settings_replaces(key, s->v[i].value, value)))
 			drop(s, i);
 	return *value ? append(s, section, key, value, 0) : 0;
 }
@@ -299,6 +303,27 @@ char *settings_text(const struct settings *s)
 	return text;
 }
 
+json_t *settings_json(const struct settings *s)
+{
+	json_t *o = json_object();
+
+	for (size_t i = 0; i < s->n; i++) {
+		json_t *v = json_string(s->v[i].value), *list;
+
+		if (!settings_is_list(s->v[i].key)) {
+			json_object_set_new(o, s->v[i].key, v);
+			continue;
+		}
+		list = json_object_get(o, s->v[i].key);
+		if (!list) {
+			list = json_array();
+			json_object_set_new(o, s->v[i].key, list);
+		}
+		json_array_append_new(list, v);
+	}
+	return o;
+}
+
 /* ---- use --------------------------------------------------------------- */
 
 static int apply_one(const struct setting *x, struct run_conf *c, struct err *e)
@@ -349,22 +374,32 @@ int settings_apply(const struct settings *s, const char *section, const char *on
 	return rc;
 }
 
-unsigned settings_lint(const struct settings *s,
-		       void (*fault)(const struct setting *line, const struct err *e, void *arg),
-		       void *arg)
+unsigned settings_lint(const char *text,
+		       void (*fault)(unsigned line, const struct err *e, void *arg), void *arg)
 {
-	unsigned n = 0;
+	char section[PLACES_MAX + 16] = "";
+	auto_mem char *copy = strdup(text);
+	struct settings s = { 0 };
+	unsigned n = 0, line = 0;
 
-	for (size_t i = 0; i < s->n; i++) {
-		struct run_conf c;
+	for (char *p = copy, *next; p; p = next) {
 		struct err e = { 0 };
+		struct run_conf c;
+		size_t before = s.n;
 
+		next = strchr(p, '\n');
+		if (next)
+			*next++ = '\0';
 		run_conf_init(&c);
-		if (apply_one(&s->v[i], &c, &e)) {
-			fault(&s->v[i], &e, arg);
+		if (parse_line(&s, p, section, sizeof(section), ++line, &e) ||
+		    (s.n > before && (*s.v[before].section ? apply_one(&s.v[before], &c, &e) :
+				      err_say(&e, -EINVAL, "'%.60s' comes before the first "
+					      "[section]", s.v[before].key)))) {
+			fault(line, &e, arg);
 			n++;
 		}
 		run_conf_free(&c);
 	}
+	settings_free(&s);
 	return n;
 }

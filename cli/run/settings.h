@@ -16,6 +16,7 @@
  */
 #ifndef CLI_RUN_SETTINGS_H
 #define CLI_RUN_SETTINGS_H
+#include <jansson.h>
 #include "cli/base/opt.h"
 #include "cli/base/places.h"
 #include "cli/run/conf.h"
@@ -38,11 +39,17 @@ const struct opt *settings_row(const char *key, struct err *e);
 /* A key that may stand there several times, all of which count. */
 bool settings_is_list(const char *key);
 
+/* Is @new in the place of @old? In a list only of itself; of `env`, also with another value. */
+bool settings_replaces(const char *key, const char *old, const char *new);
+
 /* Add what @text says. -EINVAL, with @where and the line in the sentence. */
 int settings_parse(struct settings *s, const char *text, const char *where,
 		   struct err *e) must_check;
 /* Replace the key's value in the section, or add to a list; "" removes the key. -ENOMEM. */
 int settings_set(struct settings *s, const char *section, const char *key,
+		 const char *value) must_check;
+/* Add one more, whatever there is. -ENOMEM. */
+int settings_add(struct settings *s, const char *section, const char *key,
 		 const char *value) must_check;
 /* The value in force, NULL when there is none. */
 const char *settings_get(const struct settings *s, const char *section, const char *key);
@@ -57,18 +64,27 @@ int settings_merge(struct settings *into, const char *to_section, const struct s
  */
 int settings_apply(const struct settings *s, const char *section, const char *only,
 		   struct run_conf *c, const char *where, struct err *e) must_check;
-/* Call @fault for each line that is wrong. The number of them. */
-unsigned settings_lint(const struct settings *s,
-		       void (*fault)(const struct setting *line, const struct err *e, void *arg),
-		       void *arg);
+/* Call @fault for each line of a person's file that is wrong. The number of them. */
+unsigned settings_lint(const char *text,
+		       void (*fault)(unsigned line, const struct err *e, void *arg), void *arg);
 /* As text for a file (malloc; NULL: out of memory). */
 char *settings_text(const struct settings *s);
+/* As an object, lists as arrays; a new reference. */
+json_t *settings_json(const struct settings *s);
 void settings_free(struct settings *s);
 
 /* The person's file, $SANDBOX_CONFIG or config in the configuration folder. */
 int settings_path(struct place *p, struct err *e) must_check;
-/* Read it; one that is not there is empty. */
+/* Its text (malloc), "" if there is none; NULL with a sentence. */
+char *settings_read(struct place *p, struct err *e);
+/* Read and parse it. */
 int settings_load(struct settings *s, struct place *p, struct err *e) must_check;
+/*
+ * Set all of @more (section "", values "" take keys away) in @section of it, after a check of each;
+ * its other lines stay as they are. @p: the file. @dry_run writes nothing.
+ */
+int settings_change(const char *section, const struct settings *more, bool dry_run,
+		    struct place *p, struct err *e) must_check;
 /* What holds for a new sandbox in the current folder, as settings of the section "". */
 int settings_defaults(struct settings *s, struct err *e) must_check;
 #endif

@@ -26,7 +26,7 @@ struct named {
 	uint64_t grace_ns, lines;
 	bool has_lines;
 	enum named_restart restart;
-	const char *session;
+	const char *session, *project;
 	char **words;			/* what is no flag; NULL at the end */
 	int n_words;
 };

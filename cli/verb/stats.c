@@ -2,61 +2,8 @@
 /*
  * stats.c - `sandbox stats` and `sandbox inspect`.
  */
-#include "cli/base/host.h"
 #include "cli/verb/named.h"
-#include "cli/base/parse.h"
-
-/* "Name:  123 kB" of a file of /proc, in bytes; -1 when not known. */
-static json_int_t field(const char *text, const char *name)
-{
-	const char *p = strstr(text, name);
-
-	return p ? (json_int_t)(strtoull(p + strlen(name), NULL, 10) << 10) : -1;
-}
-
-struct usage { json_int_t resident, own, shared; double cpu_s; };
-
-/* Of the monitor, which is where the guest's memory and CPU time are. */
-static struct usage usage_of(pid_t pid)
-{
-	struct usage u = { -1, -1, -1, -1 };
-	char path[64], text[8192];
-	const char *p;
-	unsigned long user, sys;
-
-	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
-	if (host_read(path, text, sizeof(text)) > 0) {
-		u.resident = field(text, "Rss:");
-		u.shared = field(text, "Shared_Clean:") + field(text, "Shared_Dirty:");
-		u.own = field(text, "Private_Clean:") + field(text, "Private_Dirty:");
-	} else {
-		snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-		if (host_read(path, text, sizeof(text)) > 0)
-			u.resident = field(text, "VmRSS:");
-	}
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	if (host_read(path, text, sizeof(text)) > 0 && (p = strrchr(text, ')')) &&
-	    sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &sys) == 2)
-		u.cpu_s = (double)(user + sys) / (double)sysconf(_SC_CLK_TCK);
-	return u;
-}
-
-static json_t *known(json_int_t v)
-{
-	return v < 0 ? json_null() : json_integer(v);
-}
-
-static json_t *usage_json(const struct usage *u)
-{
-	return json_pack("{s:o, s:o, s:o, s:o}", "resident_bytes", known(u->resident),
-			 "private_bytes", known(u->own), "shared_bytes", known(u->shared),
-			 "cpu_seconds", u->cpu_s < 0 ? json_null() : json_real(u->cpu_s));
-}
-
-static const char *size(json_int_t v, char buf[static 32])
-{
-	return v < 0 ? "?" : parse_size_text((uint64_t)v & ~1023ull, buf);
-}
+#include "cli/verb/usage.h"
 
 /* One line; 0, or -errno with a sentence. */
 static int stats_one(const struct named *n, const char *name, json_t *all, struct err *e)
@@ -81,7 +28,7 @@ static int stats_one(const struct named *n, const char *name, json_t *all, struc
 	}
 	printf("%-24s %-8s %10s %12s %12s %12s\n", name, named_age(s.started_ns, age),
 	       u.cpu_s < 0 ? "?" : (snprintf(c, sizeof(c), "%.2f s", u.cpu_s), c),
-	       size(u.resident, a), size(u.own, b), size(u.shared, d));
+	       usage_size(u.resident, a), usage_size(u.own, b), usage_size(u.shared, d));
 	return 0;
 }
 
@@ -126,28 +73,6 @@ const struct verb verb_stats = {
 };
 
 /* ---- inspect -------------------------------------------------------------- */
-
-/* Settings as an object; lists as arrays. */
-static json_t *settings_json(const struct settings *s)
-{
-	json_t *o = json_object();
-
-	for (size_t i = 0; i < s->n; i++) {
-		json_t *v = json_string(s->v[i].value), *list;
-
-		if (!settings_is_list(s->v[i].key)) {
-			json_object_set_new(o, s->v[i].key, v);
-			continue;
-		}
-		list = json_object_get(o, s->v[i].key);
-		if (!list) {
-			list = json_array();
-			json_object_set_new(o, s->v[i].key, list);
-		}
-		json_array_append_new(list, v);
-	}
-	return o;
-}
 
 static json_t *moment(uint64_t ns)
 {

@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include "cli/verb/cp_path.h"
 #include "cli/run/settings.h"
+#include "cli/run/settings_edit.h"
 
 TestSuite(settings, .timeout = 30);
 
@@ -158,4 +159,75 @@ Test(cp_path, targets)
 	cr_assert_eq(cp_path_parse(&a, "..", &e), 0);
 	cr_expect_eq(cp_path_target(&a, &b, true, true, true, d, sizeof(d), n, sizeof(n), &e),
 		     -EINVAL);
+}
+
+static void edited(const char *text, const char *section, const char *key, const char *value,
+		   const char *want)
+{
+	char *out = settings_edit(text, section, key, value);
+
+	cr_assert_not_null(out, "%s %s", section, key);
+	cr_expect_str_eq(out, want);
+	free(out);
+}
+
+Test(settings, an_edit_touches_its_own_lines_only)
+{
+	static const char text[] = "# mine\n[defaults]\n memory=1G   \n\n# for x\n[project /x]\n"
+				   "memory = 2G\nenv = A=1\n";
+
+	edited(text, "defaults", "memory", "512M",
+	       "# mine\n[defaults]\nmemory = 512M\n\n# for x\n[project /x]\nmemory = 2G\nenv = A=1\n");
+	edited(text, "defaults", "cpus", "2",
+	       "# mine\n[defaults]\n memory=1G   \ncpus = 2\n\n# for x\n[project /x]\n"
+	       "memory = 2G\nenv = A=1\n");
+	edited(text, "project /x", "env", "A=2",
+	       "# mine\n[defaults]\n memory=1G   \n\n# for x\n[project /x]\nmemory = 2G\nenv = A=2\n");
+	edited(text, "project /x", "env", "B=\"\n",
+	       "# mine\n[defaults]\n memory=1G   \n\n# for x\n[project /x]\nmemory = 2G\nenv = A=1\n"
+	       "env = \"B=\\\"\\n\"\n");
+	edited(text, "project /x", "memory", "",
+	       "# mine\n[defaults]\n memory=1G   \n\n# for x\n[project /x]\nenv = A=1\n");
+	edited(text, "sandbox web", "cold", "true",
+	       "# mine\n[defaults]\n memory=1G   \n\n# for x\n[project /x]\nmemory = 2G\nenv = A=1\n"
+	       "\n[sandbox web]\ncold = true\n");
+	edited(text, "sandbox web", "cold", "", text);
+}
+
+Test(settings, an_edit_of_little)
+{
+	edited("", "defaults", "cpus", "1", "[defaults]\ncpus = 1\n");
+	edited("", "defaults", "cpus", "", "");
+	edited("[defaults]", "defaults", "cpus", "1", "[defaults]\ncpus = 1\n");
+	edited("[defaults]\ncpus=1\ncpus=2\n", "defaults", "cpus", "3", "[defaults]\ncpus = 3\n");
+	edited("[ defaults ]\ncpus=1", "defaults", "cpus", "3", "[ defaults ]\ncpus = 3\n");
+	edited("[defaults]\n[defaults]\ncpus=1\n", "defaults", "cpus", "3",
+	       "[defaults]\n[defaults]\ncpus = 3\n");
+	/* What the parser does not take is not edited either. */
+	cr_expect_null(settings_edit("nonsense\n", "defaults", "cpus", "1"));
+	cr_expect_null(settings_edit("[nowhere]\n", "defaults", "cpus", "1"));
+}
+
+static char faults[600];
+
+static void note(unsigned line, const struct err *fault, void *arg)
+{
+	size_t n = strlen(faults);
+
+	(void)arg;
+	snprintf(faults + n, sizeof(faults) - n, "%u %s\n", line, fault->msg);
+}
+
+Test(settings, lint_names_every_line_and_goes_on)
+{
+	faults[0] = '\0';
+	cr_expect_eq(settings_lint("memory = 1G\n[defaults]\nmemory = 9\n# fine\nmemroy = 1G\n[x]\n"
+				   "oops\ncold = maybe\ncpus = 1\n", note, NULL), 6);
+	cr_expect(strstr(faults, "1 'memory' comes before the first [section]\n"), "%s", faults);
+	cr_expect(strstr(faults, "3 memory: 9 asked for, but a guest needs"), "%s", faults);
+	cr_expect(strstr(faults, "5 there is no setting 'memroy'; did you mean 'memory'?"), "%s",
+		  faults);
+	cr_expect(strstr(faults, "6 '[x]' is none of"), "%s", faults);
+	cr_expect(strstr(faults, "7 'oops' is not 'key = value'"), "%s", faults);
+	cr_expect(strstr(faults, "8 'cold' is true or false, not 'maybe'"), "%s", faults);
 }

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * status.c - `sandbox status`: how sandboxes are, each as one object, which is printed as JSON or
+ * as lines for people.
+ *
+ * What runs is asked, not remembered: its keeper for what it shares and how it is walled in,
+ * its agent for a sign of life. That one of them does not answer is part of the answer.
+ */
+#include "cli/base/parse.h"
+#include "cli/base/term.h"
+#include "cli/run/limits.h"
+#include "cli/verb/drift.h"
+#include "cli/verb/named.h"
+#include "cli/verb/usage.h"
+
+#define ANSWER_MS	3000
+
+/* ---- asking -------------------------------------------------------------------- */
+
+static json_t *ask_keeper(const struct store_state *s)
+{
+	struct err e = { 0 };
+	auto_fd conn = keeper_connect(s, &e);
+	json_t *answer = NULL;
+
+	if (conn < 0 || keeper_ask(conn, "status", NULL, NULL, 0, ANSWER_MS, &answer, &e))
+		return json_pack("{s:s}", "error", e.msg);
+	json_object_del(answer, "ok");
+	return answer;
+}
+
+static json_t *ask_agent(const struct store_state *s)
+{
+	struct client_err ce = { 0 };
+	char path[PLACES_MAX + 8];
+	uint64_t since = term_now_ns();
+	struct client *c;
+	json_t *o;
+
+	snprintf(path, sizeof(path), "%s/s/v", s->runtime);
+	c = client_open(path, PROTO_AGENT_PORT, ANSWER_MS, &ce);
+	if (c && !client_ping(c, ANSWER_MS, &ce))
+		o = json_pack("{s:i, s:I, s:f}", "protocol", (int)client_version(c), "features",
+			      (json_int_t)client_features(c), "answered_ms",
+			      (double)(term_now_ns() - since) / 1e6);
+	else
+		o = json_pack("{s:s}", "error", ce.msg);
+	client_close(c);
+	return o;
+}
+
+/* The differences as lines of text; NULL with a sentence. */
+static char *ask_drift(struct store_box *b, struct err *e)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *f = open_memstream(&text, &len);
+	int n = f ? drift_lines(b, f, e) : err_set(e, -ENOMEM, "status");
+
+	if (f)
+		fclose(f);
+	if (n >= 0)
+		return text;
+	free(text);
+	return NULL;
+}
+
+/* What it is made of, by its settings. */
+static int describe(struct store_box *b, json_t *o, struct err *e)
+{
+	struct settings set = { 0 };
+	struct run_conf c;
+	int rc;
+
+	run_conf_init(&c);
+	rc = keeper_settings(b, &set, e);
+	if (!rc)
+		rc = settings_apply(&set, "", "memory cpus pin network autostart", &c, "its config",
+				    e);
+	if (!rc) {
+		json_object_set_new(o, "memory_bytes", json_integer((json_int_t)c.memory));
+		json_object_set_new(o, "cpus", json_real(run_cpus(&c)));
+		json_object_set_new(o, "pin", c.pin ? json_string(c.pin) : json_null());
+		json_object_set_new(o, "autostart", json_boolean(c.autostart));
+		json_object_set_new(o, "network", json_string("none"));
+	}
+	run_conf_free(&c);
+	settings_free(&set);
+	return rc;
+}
+
+static int describe_running(struct store_box *b, const struct store_state *s, json_t *o,
+			    struct err *e)
+{
+	struct usage u = usage_of(s->vmm);
+	auto_mem char *differences = ask_drift(b, e);
+
+	if (!differences)
+		return e->code;
+	json_object_set_new(o, "since", json_real((double)s->started_ns / 1e9));
+	json_object_set_new(o, "keeper_pid", json_integer(s->keeper));
+	json_object_set_new(o, "monitor_pid", json_integer(s->vmm));
+	json_object_set_new(o, "restored", json_boolean(s->restored));
+	json_object_set_new(o, "ready_ms", json_real((double)s->ready_ns / 1e6));
+	json_object_set_new(o, "usage", usage_json(&u));
+	json_object_set_new(o, "keeper", ask_keeper(s));
+	json_object_set_new(o, "agent", ask_agent(s));
+	json_object_set_new(o, "drift", json_boolean(*differences));
+	json_object_set_new(o, "differences", json_string(differences));
+	return 0;
+}
+
+/* ---- printing ------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+static double number_of(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+static void print_machine(const json_t *o)
+{
+	char size[32];
+
+	printf("  machine   %s, %g CPU%s", parse_size_text((uint64_t)number_of(o, "memory_bytes"),
+							   size),
+	       number_of(o, "cpus"), number_of(o, "cpus") > 1 ? "s" : "");
+	if (*text_of(o, "pin"))
+		printf(" of the host's %s", text_of(o, "pin"));
+	printf("%s\n", json_is_true(json_object_get(o, "autostart")) ?
+	       ", started by systemd (--autostart)" : "");
+}
+
+static void print_usage(const json_t *o, const struct usage *u)
+{
+	char a[32], b[32], c[32];
+
+	printf("  memory    %s resident: %s its own, %s shared\n", usage_size(u->resident, a),
+	       usage_size(u->own, b), usage_size(u->shared, c));
+	printf("  CPU       %.2f s; it was ready after %.0f ms, %s\n", u->cpu_s,
+	       number_of(o, "ready_ms"), json_is_true(json_object_get(o, "restored")) ?
+	       "restored" : "booted");
+}
+
+static void print_shares(const json_t *keeper)
+{
+	const json_t *list = json_object_get(keeper, "shares"), *one;
+	size_t i;
+
+	if (!json_array_size(list))
+		puts("  shares    none");
+	json_array_foreach(list, i, one)
+		printf("  shares    %s at %s, %s\n", text_of(one, "source"), text_of(one, "target"),
+		       text_of(one, "mode"));
+}
+
+static void print_keeper(const json_t *o)
+{
+	const json_t *k = json_object_get(o, "keeper"), *left = json_object_get(k, "ttl_left_ms");
+	const char *limits = text_of(k, "limits");
+
+	if (*text_of(k, "error")) {
+		printf("  keeper    does not answer: %s\n", text_of(k, "error"));
+		return;
+	}
+	print_shares(k);
+	printf("  network   %s\n", text_of(o, "network"));
+	printf("  jail      %s: %s; control group limits %s\n", text_of(k, "jail"),
+	       *text_of(k, "walls") ? text_of(k, "walls") : "no walls",
+	       *limits ? limits : "nothing");
+	printf("  commands  %.0f attached", number_of(k, "attached"));
+	if (json_is_integer(left))
+		printf("; --ttl is over in %.0f s", json_number_value(left) / 1e3);
+	left = json_object_get(k, "idle_left_ms");
+	if (json_is_integer(left))
+		printf("; stops in %.0f s if it stays idle", json_number_value(left) / 1e3);
+	putchar('\n');
+}
+
+static void print_running(const struct store_box *b, const struct store_state *s, const json_t *o)
+{
+	const json_t *agent = json_object_get(o, "agent");
+	struct usage u = usage_of(s->vmm);
+
+	print_machine(o);
+	print_usage(o, &u);
+	print_keeper(o);
+	if (*text_of(agent, "error"))
+		printf("  agent     does not answer: %s\n", text_of(agent, "error"));
+	else
+		printf("  agent     protocol %.0f, answered in %.1f ms\n",
+		       number_of(agent, "protocol"), number_of(agent, "answered_ms"));
+	if (json_is_true(json_object_get(o, "drift")))
+		printf("%s  'sandbox update %s' starts it anew with what is configured\n",
+		       text_of(o, "differences"), b->name);
+	else
+		puts("  settings  it runs as configured");
+}
+
+static void print(const struct store_box *b, const struct store_state *s, const json_t *o)
+{
+	char age[32];
+
+	printf("%s: %s%s%s", b->name, store_life_name(s->life), *s->reason ? ": " : "", s->reason);
+	if (s->life == STORE_RUNNING)
+		printf(" for %s (keeper %d, monitor %d)", named_age(s->started_ns, age),
+		       (int)s->keeper, (int)s->vmm);
+	putchar('\n');
+	if (s->life == STORE_RUNNING)
+		print_running(b, s, o);
+	else
+		print_machine(o);
+	if (s->life == STORE_CRASHED)
+		printf("  'sandbox logs --console %s' shows its last words; 'sandbox start %s' starts "
+		       "it anew\n", b->name, b->name);
+}
+
+/* ---- the verb ------------------------------------------------------------------- */
+
+static int status_one(const struct named *n, const char *name, json_t *all, struct err *e)
+{
+	struct store_state s;
+	struct store_box b;
+	json_t *o = NULL;
+	int rc = store_open(&b, name, e);
+
+	if (!rc)
+		rc = store_state(&b, &s, e);
+	if (!rc) {
+		o = json_pack("{s:s, s:s, s:s, s:b, s:s}", "name", name, "state",
+			      store_life_name(s.life), "reason", s.reason, "drift", 0,
+			      "differences", "");
+		rc = o ? describe(&b, o, e) : err_set(e, -ENOMEM, "status");
+	}
+	if (!rc && s.life == STORE_RUNNING)
+		rc = describe_running(&b, &s, o, e);
+	if (!rc && n->json)
+		json_array_append(all, o);
+	else if (!rc)
+		print(&b, &s, o);
+	json_decref(o);
+	store_close(&b);
+	return rc;
+}
+
+static int status_main(const struct verb *v, int argc, char **argv)
+{
+	struct named n;
+	struct err e = { 0 };
+	size_t count = 0;
+	int status = named_begin(v, argc, argv, &n, 0, 0);
+	json_t *all = status < 0 && n.json ? json_array() : NULL;
+	char **names = status < 0 && !n.n_words ? store_names(&count, &e) : NULL;
+
+	if (status < 0 && !n.n_words && !names)
+		status = named_failed(v, &e);
+	if (status < 0) {
+		size_t end = n.n_words ? (size_t)n.n_words : names ? count : 0;
+
+		status = CLI_OK;
+		if (!end && !n.json)
+			puts("there are no sandboxes; 'sandbox create NAME' makes one, and 'sandbox "
+			     "doctor' checks this host");
+		for (size_t i = 0; i < end; i++) {
+			e = (struct err){ 0 };
+			/* One that was removed meanwhile is no failure unless it was asked for. */
+			if (status_one(&n, n.n_words ? n.words[i] : names[i], all, &e) &&
+			    (n.n_words || e.code != -ENOENT))
+				status = named_failed(v, &e);
+		}
+		if (n.json && named_print_json(all))
+			status = CLI_FAILED;
+	}
+	store_names_free(names);
+	named_end(&n);
+	return fflush(stdout) ? CLI_FAILED : status;
+}
+
+static const struct opt status_table[] = { NAMED_JSON, { 0 } };
+
+const struct verb verb_status = {
+	.name = "status", .args = "[NAME...]",
+	.summary = "Show how sandboxes are: what they use and share, their jail, and whether they run as\n"
+		   "configured",
+	.example = "  sandbox status web\n", .table = status_table, .main = status_main,
+	.names = true,
+};
