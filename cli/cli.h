@@ -71,6 +71,11 @@ int cli_begin(const struct verb *v, int argc, char **argv, void *into, struct op
  */
 int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, char **words,
 		    int *n);
+/*
+ * True if it may be done: @yes, or a person at a terminal said so. Otherwise a sentence has
+ * been said that begins with "this would" and what @fmt says.
+ */
+bool cli_confirm(const struct verb *v, bool yes, const char *fmt, ...) printf_like(3, 4);
 /* The exit status for what failed with @rc: called wrongly or refused, or anything else. */
 enum cli_status cli_status_of(int rc);
 #endif

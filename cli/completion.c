@@ -26,6 +26,22 @@ static bool takes_file(const struct opt *o)
 	return o->arg && !strcmp(o->arg, "FILE");
 }
 
+/* What completes @words, in the syntax of each shell's list of words. */
+static const char *bash_list(const char *words)
+{
+	return strcmp(words, OPT_NAMES) ? words : "$(\"${COMP_WORDS[0]}\" ls -q 2>/dev/null)";
+}
+
+static const char *zsh_list(const char *words)
+{
+	return strcmp(words, OPT_NAMES) ? words : "$(sandbox ls -q 2>/dev/null)";
+}
+
+static const char *fish_list(const char *words)
+{
+	return strcmp(words, OPT_NAMES) ? words : "(sandbox ls -q 2>/dev/null)";
+}
+
 static void bash_words(const struct opt *table)
 {
 	for (const struct opt *o = table; o && o->name; o++)
@@ -51,6 +67,30 @@ static void bash_case(const struct opt *table, bool (*want)(const struct opt *),
 		printf(") %s ;;\n", then);
 }
 
+/* What comes where no flag does: a word of the verb first, then names, then files. */
+static void bash_arguments(const struct verb *v)
+{
+	const char *names = bash_list(OPT_NAMES);
+
+	if (!strcmp(v->name, "cp")) {	/* NAME:PATH or a path */
+		printf("\t\t*) COMPREPLY=( $(compgen -S : -W '%s' -- \"$cur\") $(compgen -f -- "
+		       "\"$cur\") ) ;;\n", names);
+		return;
+	}
+	if (!v->words && !v->names && !v->command)
+		return;
+	fputs("\t\t*) COMPREPLY=(", stdout);
+	if (v->words && v->names)
+		printf(" $( (( COMP_CWORD == 2 )) && compgen -W '%s' -- \"$cur\" )"
+		       " $( (( COMP_CWORD > 2 )) && compgen -W '%s' -- \"$cur\" )",
+		       v->words, names);
+	else if (v->words || v->names)
+		printf(" $(compgen -W '%s' -- \"$cur\")", v->words ? v->words : names);
+	if (v->command)
+		fputs(" $(compgen -f -- \"$cur\")", stdout);
+	puts(" ) ;;");
+}
+
 static bool plain_value(const struct opt *o)
 {
 	return !takes_file(o) && !o->words;
@@ -74,15 +114,11 @@ static void bash(void)
 		for (const struct opt *o = v->table; o && o->name; o++)
 			if (o->help && o->words)
 				printf("\t\t--%s) COMPREPLY=( $(compgen -W '%s' -- \"$cur\") ); "
-				       "return ;;\n", o->name, o->words);
+				       "return ;;\n", o->name, bash_list(o->words));
 		fputs("\t\tesac\n\t\tcase $cur in\n\t\t-*) COMPREPLY=( $(compgen -W '", stdout);
 		bash_words(v->table);
 		puts("' -- \"$cur\") ) ;;");
-		if (v->words)
-			printf("\t\t*) COMPREPLY=( $(compgen -W '%s' -- \"$cur\") ) ;;\n",
-			       v->words);
-		else if (v->command)
-			puts("\t\t*) COMPREPLY=( $(compgen -f -- \"$cur\") ) ;;");
+		bash_arguments(v);
 		puts("\t\tesac ;;");
 	}
 	puts("\tesac\n}\ncomplete -o filenames -F _sandbox sandbox");
@@ -118,7 +154,7 @@ static void zsh_opt(const struct opt *o)
 			at = zsh_text(spec, at, o->arg);
 			at += (size_t)sprintf(spec + at, ":%s", takes_file(o) ? "_files" : "");
 			if (o->words)
-				at += (size_t)sprintf(spec + at, "(%s)", o->words);
+				at += (size_t)sprintf(spec + at, "(%s)", zsh_list(o->words));
 		}
 		spec[at] = '\0';
 		fputs("\t\t", stdout);
@@ -147,6 +183,10 @@ static void zsh(void)
 				zsh_opt(o);
 		if (v->words)
 			printf("\t\t'1:word:(%s)' \\\n", v->words);
+		if (v->names && v->command)
+			printf("\t\t'1:sandbox:(%s)' \\\n", zsh_list(OPT_NAMES));
+		else if (v->names)
+			printf("\t\t'*:sandbox:(%s)' \\\n", zsh_list(OPT_NAMES));
 		if (v->command)
 			puts("\t\t'*::command:_normal' \\");
 		puts("\t\t'(- *)--help[print the flags]' ;;");
@@ -174,7 +214,7 @@ static void fish(void)
 			if (o->arg)
 				fputs(takes_file(o) ? " -r -F" : " -x", stdout);
 			if (o->words)
-				printf(" -a '%s'", o->words);
+				printf(" -a '%s'", fish_list(o->words));
 			fputs(" -d ", stdout);
 			quoted(o->help);
 			putchar('\n');
@@ -182,6 +222,9 @@ static void fish(void)
 		if (v->words)
 			printf("complete -c sandbox -f -n '__fish_seen_subcommand_from %s' -a '%s'\n",
 			       v->name, v->words);
+		if (v->names)
+			printf("complete -c sandbox -f -n '__fish_seen_subcommand_from %s' -a '%s'\n",
+			       v->name, fish_list(OPT_NAMES));
 	}
 }
 

@@ -183,9 +183,31 @@ int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, cha
 	return -1;
 }
 
+bool cli_confirm(const struct verb *v, bool yes, const char *fmt, ...)
+{
+	char what[400], line[16] = "";
+	va_list ap;
+
+	if (yes)
+		return true;
+	va_start(ap, fmt);
+	vsnprintf(what, sizeof(what), fmt, ap);
+	va_end(ap);
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
+		cli_say("%s: this would %s; there is no terminal to ask at, so say --yes if it "
+			"shall be done", v->name, what);
+		return false;
+	}
+	fprintf(stderr, "sandbox: %s: this will %s. Go on? [y/N] ", v->name, what);
+	fflush(stderr);
+	if (!fgets(line, sizeof(line), stdin))
+		return false;
+	return !strcmp(line, "y\n") || !strcmp(line, "Y\n") || !strcmp(line, "yes\n");
+}
+
 enum cli_status cli_status_of(int rc)
 {
-	if (rc == -EINVAL || rc == -EPERM || rc == -EEXIST || rc == -EBUSY)
+	if (rc == -EINVAL || rc == -EPERM || rc == -EEXIST || rc == -EBUSY || rc == -ENOTSUP)
 		return CLI_USAGE;
 	return rc ? CLI_FAILED : CLI_OK;
 }

@@ -22,6 +22,9 @@ struct opt {
 	const char *words;	/* for completion: the values there are, with spaces between */
 };
 
+/* As words: the names of the sandboxes that there are by then. */
+#define OPT_NAMES	"@names"
+
 /* What ended the options. */
 struct opt_end {
 	int words;		/* index in argv of the first word that is no flag */

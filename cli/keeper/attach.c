@@ -7,13 +7,13 @@
 #include "cli/share/guard.h"
 #include "cli/run/settings.h"
 
-/* In the config: out with @old, in with @new; either may be NULL. */
-int attach_config(const struct store_box *b, const char *old, const char *new, struct err *e)
+int attach_config(const struct store_box *b, const char *file, const char *old, const char *new,
+		  struct err *e)
 {
-	auto_mem char *text = store_read(b, "config", e);
+	auto_mem char *text = store_read(b, file, e);
 	auto_mem char *changed = NULL;
 	struct settings s = { 0 };
-	int rc = text ? settings_parse(&s, text, "config", e) : e->code;
+	int rc = text ? settings_parse(&s, text, file, e) : e->code;
 
 	for (size_t i = 0; !rc && old && i < s.n; i++) {
 		struct setting *x = &s.v[i];
@@ -32,7 +32,7 @@ int attach_config(const struct store_box *b, const char *old, const char *new, s
 		rc = err_set(e, -ENOMEM, "config");
 	changed = rc ? NULL : settings_text(&s);
 	if (!rc)
-		rc = changed ? store_write(b, "config", changed, strlen(changed), e) :
+		rc = changed ? store_write(b, file, changed, strlen(changed), e) :
 			       err_set(e, -ENOMEM, "config");
 	settings_free(&s);
 	return rc;
@@ -100,7 +100,7 @@ int attach_stopped(struct store_box *b, const char *text, bool yes, struct err *
 	if (!rc && !there && !yes)
 		rc = attach_overlaps(&s, &want.v[0], e);
 	if (!rc && !there)
-		rc = attach_config(b, NULL, text, e);
+		rc = attach_config(b, "config", NULL, text, e);
 	shares_free(&s);
 	shares_free(&want);
 	settings_free(&set);
@@ -130,7 +130,7 @@ int detach_stopped(struct store_box *b, const char *path, bool *there, struct er
 
 		*there = !*x->section && !strcmp(x->key, "volume") && is_about(x->value, path);
 		if (*there)
-			rc = attach_config(b, x->value, NULL, e);
+			rc = attach_config(b, "config", x->value, NULL, e);
 	}
 	settings_free(&set);
 	return rc;

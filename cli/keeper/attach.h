@@ -13,8 +13,11 @@ int attach_look(struct shares *s, const char *name, const struct share *want, bo
 		struct err *e) must_check;
 /* -EPERM with a sentence if @one overlaps with another one of @s. */
 int attach_overlaps(const struct shares *s, const struct share *one, struct err *e) must_check;
-/* In its config: out with the volume @old, in with @new; either may be NULL. */
-int attach_config(const struct store_box *b, const char *old, const char *new,
+/*
+ * In its @file, "config" or "running": out with the volume @old, in with @new; either may
+ * be NULL.
+ */
+int attach_config(const struct store_box *b, const char *file, const char *old, const char *new,
 		  struct err *e) must_check;
 /* For one that does not run and that we have locked: from its next start on. */
 int attach_stopped(struct store_box *b, const char *text, bool yes, struct err *e) must_check;

@@ -9,13 +9,21 @@
 #include "cli/store/event.h"
 #include "cli/keeper/priv.h"
 
+/* What is configured, and what runs: there is no difference for `status` to find. */
+static int note(const struct store_box *b, const char *old, const char *new, struct err *e)
+{
+	int rc = attach_config(b, "config", old, new, e);
+
+	return rc ? rc : attach_config(b, "running", old, new, e);
+}
+
 static int attach(struct keeper *k, const char *text, const struct share *one, struct err *e)
 {
 	struct client *c = keeper_client(k, e);
 	struct err undo;
 	int rc = c ? shared_attach(&k->m.shared, one, c, e) : e->code;
 
-	if (!rc && attach_config(&k->box, NULL, text, e)) {
+	if (!rc && note(&k->box, NULL, text, e)) {
 		rc = e->code;
 		(void)!shared_detach(&k->m.shared, one, c, &undo);
 	}
@@ -83,5 +91,5 @@ int keeper_serve_detach(struct keeper *k, struct keeper_req *r, struct err *e)
 		return rc;
 	shares_drop(s, one);
 	event_write(&k->box, "detach", json_pack("{s:s}", "share", text));
-	return attach_config(&k->box, text, NULL, e);
+	return note(&k->box, text, NULL, e);
 }

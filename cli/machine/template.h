@@ -47,8 +47,11 @@ int template_list(const struct monitor_conf *c, struct template_info **list,
 		  struct err *e) must_check;
 /* -ENOENT with a sentence. Machines that were restored from it go on. */
 int template_remove(const char *name, struct err *e) must_check;
-/* Remove the stale ones and what dead makers left. How many, or -errno. */
-int template_gc(const struct monitor_conf *c, struct err *e) must_check;
+/*
+ * Remove the stale ones and what dead makers left; only count them if @dry_run. How many, or
+ * -errno with a sentence.
+ */
+int template_gc(const struct monitor_conf *c, bool dry_run, struct err *e) must_check;
 
 /* For these: the folder of all, made if need be, in *p and as a descriptor; and the key of @c. */
 int template_root(struct place *p, struct err *e) must_check;

@@ -162,7 +162,7 @@ static bool is_made_now(int root, const char *name)
 	return lock >= 0 && flock(lock, LOCK_EX | LOCK_NB);
 }
 
-static int sweep(int root)
+static int sweep(int root, bool dry_run)
 {
 	int n = 0, copy = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
@@ -176,13 +176,13 @@ static int sweep(int root)
 			      !strncmp(de->d_name, SNAPDIR_GONE, strlen(SNAPDIR_GONE));
 
 		if (debris && !is_made_now(root, de->d_name))
-			n += !snapdir_remove(root, de->d_name);
+			n += dry_run || !snapdir_remove(root, de->d_name);
 	}
 	closedir(d);
 	return n;
 }
 
-int template_gc(const struct monitor_conf *c, struct err *e)
+int template_gc(const struct monitor_conf *c, bool dry_run, struct err *e)
 {
 	struct template_info *list = NULL;
 	struct place p;
@@ -193,7 +193,7 @@ int template_gc(const struct monitor_conf *c, struct err *e)
 		return n;
 	for (int i = 0; list && i < n; i++)
 		if (list[i].stale)
-			removed += !snapdir_remove(root, list[i].name);
+			removed += dry_run || !snapdir_remove(root, list[i].name);
 	free(list);
-	return removed + sweep(root);
+	return removed + sweep(root, dry_run);
 }

@@ -43,6 +43,8 @@ void cow_restore_modes(void);
 
 /* One line: "added    PATH", with what is no text in the name escaped. */
 void cow_print(const struct cow_change *c, const char *prefix, FILE *out);
+/* The name alone, as it is in that line. */
+void cow_print_name(const struct cow_change *c, const char *prefix, FILE *out);
 /* A unified diff with git's headers; control characters of the files escaped if @safe. */
 int cow_diff(int upper, int lower, const struct cow_change *c, const char *prefix, bool safe,
 	     FILE *out, struct err *e) must_check;

@@ -67,6 +67,11 @@ void cow_print(const struct cow_change *c, const char *prefix, FILE *out)
 	putc('\n', out);
 }
 
+void cow_print_name(const struct cow_change *c, const char *prefix, FILE *out)
+{
+	put_name(prefix, c->path, out);
+}
+
 /* ---- diff(1) ---- */
 
 static bool is_binary(int fd)

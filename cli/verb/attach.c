@@ -6,6 +6,7 @@
  * What is asked for is checked here, where the person's current folder is and where
  * --yes can be asked for; the sandbox's keeper does it.
  */
+#include <jansson.h>
 #include <limits.h>
 #include "cli/keeper/attach.h"
 #include "cli/cli.h"
@@ -16,7 +17,7 @@
 
 struct attach {
 	const char *vm;
-	bool yes;
+	bool yes, dry_run, json;
 };
 
 static int opt_vm(void *into, const char *value, struct err *e)
@@ -30,6 +31,22 @@ static int opt_yes(void *into, const char *value, struct err *e)
 	(void)value;
 	(void)e;
 	((struct attach *)into)->yes = true;
+	return 0;
+}
+
+static int opt_dry_run(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct attach *)into)->dry_run = true;
+	return 0;
+}
+
+static int opt_json(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct attach *)into)->json = true;
 	return 0;
 }
 
@@ -86,23 +103,25 @@ static int ask(const char *vm, const char *what, json_t *args, bool *there, stru
 	return rc;
 }
 
+/* *done: what is shared from now on, as -v would have it (malloc). */
 static int attach(const struct attach *a, struct store_box *b, bool running, const char *text,
-		  struct err *e)
+		  char **done, struct err *e)
 {
 	struct shares one = { 0 };
-	auto_mem char *whole = NULL;
 	bool there;
 	int rc = shares_add(&one, text, e);
 
 	if (!rc && !a->yes)
 		rc = shares_guard(&one, e);
-	whole = rc ? NULL : share_text(&one.v[0]);
+	*done = rc ? NULL : share_text(&one.v[0]);
 	shares_free(&one);
-	if (rc || !whole)
+	if (rc || !*done)
 		return rc ? rc : err_set(e, -ENOMEM, "attach");
+	if (a->dry_run)
+		return 0;
 	if (!running)
-		return attach_stopped(b, whole, a->yes, e);
-	return ask(b->name, "attach", json_pack("{s:s, s:b}", "share", whole, "yes", a->yes),
+		return attach_stopped(b, *done, a->yes, e);
+	return ask(b->name, "attach", json_pack("{s:s, s:b}", "share", *done, "yes", a->yes),
 		   &there, e);
 }
 
@@ -114,13 +133,18 @@ static int detach_path(struct store_box *b, bool running, const char *path, bool
 	return ask(b->name, "detach", json_pack("{s:s}", "path", path), there, e);
 }
 
-/* A folder that is gone from the host can be detached still, by its name. */
-static int detach(struct store_box *b, bool running, const char *path, struct err *e)
+/* A folder that is gone from the host can be detached still, by its name. *done: as above. */
+static int detach(const struct attach *a, struct store_box *b, bool running, const char *path,
+		  char **done, struct err *e)
 {
 	auto_mem char *real = realpath(path, NULL);
 	bool there = false;
-	int rc = detach_path(b, running, real ? real : path, &there, e);
+	int rc;
 
+	*done = strdup(real ? real : path);
+	if (a->dry_run || !*done)
+		return *done ? 0 : err_set(e, -ENOMEM, "detach");
+	rc = detach_path(b, running, *done, &there, e);
 	if (!rc && !there && real && strcmp(real, path) != 0)
 		rc = detach_path(b, running, path, &there, e);
 	if (!rc && !there)
@@ -128,49 +152,72 @@ static int detach(struct store_box *b, bool running, const char *path, struct er
 	return rc;
 }
 
-static int attach_main(const struct verb *v, int argc, char **argv)
+/* The exit status. */
+static int act(const struct verb *v, const struct attach *a, const char *word)
 {
-	struct attach a = { 0 };
-	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
-	struct err e = { 0 };
-	char vm[STORE_NAME_MAX] = "";
 	struct store_box b = STORE_BOX_NONE;
+	auto_mem char *done = NULL;
+	char vm[STORE_NAME_MAX] = "";
+	struct err e = { 0 };
 	bool running;
-	int n, rc, status = words ? cli_begin_words(v, argc, argv, &a, words, &n) : CLI_FAILED;
+	int rc = 0;
 
-	if (status >= 0)
-		return status;
-	if (n != 1) {
-		cli_say("%s: name one folder; see 'sandbox %s --help'", v->name, v->name);
-		return CLI_USAGE;
-	}
-	rc = 0;
-	if (a.vm)
-		snprintf(vm, sizeof(vm), "%s", a.vm);
+	if (a->vm)
+		snprintf(vm, sizeof(vm), "%s", a->vm);
 	else
 		rc = choose(vm, &e);
 	if (!rc)
 		rc = open_box(vm, &b, &running, &e);
 	if (!rc)
-		rc = v == &verb_attach ? attach(&a, &b, running, words[0], &e) :
-					 detach(&b, running, words[0], &e);
+		rc = v == &verb_attach ? attach(a, &b, running, word, &done, &e) :
+					 detach(a, &b, running, word, &done, &e);
 	store_close(&b);
-	if (!rc)
-		return CLI_OK;
-	cli_say("%s: %s", v->name, e.msg);
-	return cli_status_of(rc);
+	if (rc) {
+		cli_say("%s: %s", v->name, e.msg);
+		return cli_status_of(rc);
+	}
+	if (a->json) {
+		json_t *o = json_pack("{s:s, s:s, s:s, s:b}", "name", vm, "verb", v->name,
+				      "folder", done, "dry_run", a->dry_run);
+
+		rc = !o || json_dumpf(o, stdout, JSON_INDENT(2)) || putchar('\n') < 0;
+		json_decref(o);
+	} else if (a->dry_run) {
+		printf("would %s %s %s sandbox '%s'\n", v->name, done,
+		       v == &verb_attach ? "to" : "from", vm);
+	}
+	return rc || fflush(stdout) ? CLI_FAILED : CLI_OK;
 }
 
+static int attach_main(const struct verb *v, int argc, char **argv)
+{
+	struct attach a = { 0 };
+	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
+	int n, status = words ? cli_begin_words(v, argc, argv, &a, words, &n) : CLI_FAILED;
+
+	if (status >= 0)
+		return status;
+	if (n == 1)
+		return act(v, &a, words[0]);
+	cli_say("%s: name one folder; see 'sandbox %s --help'", v->name, v->name);
+	return CLI_USAGE;
+}
+
+#define ATTACH_COMMON \
+	{ "dry-run", 0, NULL, "say what would be done, and do nothing", opt_dry_run, NULL }, \
+	{ "json", 0, NULL, "print what was done as JSON", opt_json, NULL }, \
+	{ 0 }
+
 static const struct opt attach_opts[] = {
-	{ "vm", 0, "NAME", "with that sandbox (default: the one that runs)", opt_vm, NULL },
+	{ "vm", 0, "NAME", "with that sandbox (default: the one that runs)", opt_vm, OPT_NAMES },
 	{ "yes", 'y', NULL, "share also what is guarded, such as a home or its .ssh", opt_yes,
 	  NULL },
-	{ 0 },
+	ATTACH_COMMON,
 };
 
 static const struct opt detach_opts[] = {
-	{ "vm", 0, "NAME", "from that sandbox (default: the one that runs)", opt_vm, NULL },
-	{ 0 },
+	{ "vm", 0, "NAME", "from that sandbox (default: the one that runs)", opt_vm, OPT_NAMES },
+	ATTACH_COMMON,
 };
 
 const struct verb verb_attach = {

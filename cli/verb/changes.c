@@ -10,6 +10,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <jansson.h>
 #include <linux/openat2.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -21,7 +22,8 @@
 #include "cli/share/upper.h"
 
 struct changes {
-	bool list, yes;			/* flags */
+	bool list, yes, dry_run;	/* flags */
+	json_t *json;			/* --json: what was done, one object each; or NULL */
 	struct store_box box;
 	bool live;			/* it runs */
 	int cow_dir;
@@ -55,6 +57,24 @@ static int opt_yes(void *into, const char *value, struct err *e)
 	(void)e;
 	((struct changes *)into)->yes = true;
 	return 0;
+}
+
+static int opt_dry_run(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct changes *)into)->dry_run = true;
+	return 0;
+}
+
+static int opt_json(void *into, const char *value, struct err *e)
+{
+	struct changes *c = into;
+
+	(void)value;
+	if (!c->json)
+		c->json = json_array();
+	return c->json ? 0 : err_set(e, -ENOMEM, "json");
 }
 
 /* ---- the sandbox ---- */
@@ -179,26 +199,53 @@ static bool wanted(struct changes *c, const struct layer *l, const char *path)
 
 /* ---- the verbs ---- */
 
+/* As text, with what is no text in the name escaped; or as an object. */
+static int tell(struct changes *c, const struct layer *l, const struct cow_change *x)
+{
+	static const char *const words[] = {
+		[COW_ADDED] = "added", [COW_CHANGED] = "changed", [COW_DELETED] = "deleted",
+		[COW_MODE] = "mode",
+	};
+	char *name = NULL;
+	size_t len;
+	FILE *f;
+
+	if (!c->json) {
+		cow_print(x, l->prefix, stdout);
+		return 0;
+	}
+	f = open_memstream(&name, &len);
+	if (f)
+		cow_print_name(x, l->prefix, f);
+	if (!f || fclose(f) ||
+	    json_array_append_new(c->json, json_pack("{s:s, s:s, s:s, s:s, s:s?}", "change",
+			words[x->kind], "path", name, "source", l->about.src, "target",
+			l->about.dst, "conflict", x->conflict))) {
+		free(name);
+		return err_set(&c->e, -ENOMEM, "json");
+	}
+	free(name);
+	return 0;
+}
+
 static int show(struct changes *c, const struct layer *l, const struct cow_change *x)
 {
-	if (!c->list)
+	if (!c->list && !c->json)
 		return cow_diff(l->upper, l->lower, x, l->prefix, isatty(STDOUT_FILENO), stdout,
 				&c->e);
-	cow_print(x, l->prefix, stdout);
-	return 0;
+	return tell(c, l, x);
 }
 
 static int take_over(struct changes *c, const struct layer *l, const struct cow_change *x)
 {
 	struct err e = { 0 };
 
-	if (cow_apply(l->upper, l->lower, &l->list, x, c->yes, c->live, &e)) {
+	if (!c->dry_run && cow_apply(l->upper, l->lower, &l->list, x, c->yes, c->live, &e)) {
 		c->bad++;
 		cli_say("apply: %s", e.msg);
 		return 0;
 	}
-	cow_print(x, l->prefix, stdout);
-	return 0;
+	return tell(c, l, x);
 }
 
 static int each(struct changes *c, int (*fn)(struct changes *c, const struct layer *l,
@@ -223,11 +270,17 @@ static int each(struct changes *c, int (*fn)(struct changes *c, const struct lay
 	return rc;
 }
 
-static int drop_all(struct changes *c)
+/* 0, or -errno with a sentence; without one if the person was asked and did not want it. */
+static int drop_all(const struct verb *v, struct changes *c)
 {
 	if (c->live)
 		return err_say(&c->e, -EBUSY, "%s is running, and its changes are in use; stop it "
 			       "first: 'sandbox stop %s'", c->box.name, c->box.name);
+	if (c->dry_run)
+		return each(c, take_over);
+	if (c->n && !cli_confirm(v, c->yes, "drop all that sandbox '%s' changed in its "
+				 "copy-on-write shares", c->box.name))
+		return -EPERM;
 	for (size_t i = 0; i < c->n; i++) {
 		int rc = rmtree(c->cow_dir, c->names[i]);
 
@@ -248,70 +301,98 @@ static void more_descriptors(void)
 	(void)!setrlimit(RLIMIT_NOFILE, &r);
 }
 
+static int act(const struct verb *v, struct changes *c, const char *name)
+{
+	int rc = open_box(c, name);
+
+	if (rc)
+		return rc;
+	if (v == &verb_discard)
+		return drop_all(v, c);
+	return each(c, v == &verb_diff ? show : take_over);
+}
+
+/* The exit status. */
+static int finish(const struct verb *v, struct changes *c, int rc)
+{
+	if (rc && c->e.msg[0])
+		cli_say("%s: %s", v->name, c->e.msg);
+	if (!rc && c->json && (json_dumpf(c->json, stdout, JSON_INDENT(2)) || putchar('\n') < 0))
+		c->bad++;
+	cow_restore_modes();
+	if (c->cow_dir >= 0)
+		close(c->cow_dir);
+	store_close(&c->box);
+	json_decref(c->json);
+	free(c->names);
+	free(c->hit);
+	if (rc)
+		return cli_status_of(rc);
+	return c->bad || fflush(stdout) ? CLI_FAILED : CLI_OK;
+}
+
 static int changes_main(const struct verb *v, int argc, char **argv)
 {
 	struct changes c = { .box = STORE_BOX_NONE, .cow_dir = -1 };
 	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
-	int n, rc, status = words ? cli_begin_words(v, argc, argv, &c, words, &n) : CLI_FAILED;
-	bool discard = !strcmp(v->name, "discard");
+	int n, status = words ? cli_begin_words(v, argc, argv, &c, words, &n) : CLI_FAILED;
 
-	if (status >= 0)
-		return status;
-	if (!n || (discard && n > 1)) {
+	if (status < 0 && (!n || (v == &verb_discard && n > 1))) {
 		cli_say("%s: give the name of a sandbox; see 'sandbox %s --help'", v->name,
 			v->name);
-		return CLI_USAGE;
+		status = CLI_USAGE;
+	}
+	if (status >= 0) {
+		json_decref(c.json);
+		return status;
 	}
 	c.paths = words + 1;
 	c.hit = calloc((size_t)argc + 1, sizeof(*c.hit));
 	more_descriptors();
-	rc = !c.hit ? err_set(&c.e, -ENOMEM, "paths") : open_box(&c, words[0]);
-	if (!rc)
-		rc = discard ? drop_all(&c) :
-		     each(&c, !strcmp(v->name, "diff") ? show : take_over);
-	if (rc)
-		cli_say("%s: %s", v->name, c.e.msg);
-	cow_restore_modes();
-	if (c.cow_dir >= 0)
-		close(c.cow_dir);
-	store_close(&c.box);
-	free(c.names);
-	free(c.hit);
-	if (rc)
-		return cli_status_of(rc);
-	return c.bad || fflush(stdout) ? CLI_FAILED : CLI_OK;
+	return finish(v, &c, c.hit ? act(v, &c, words[0]) : err_set(&c.e, -ENOMEM, "paths"));
 }
+
+#define CHANGES_JSON \
+	{ "json", 0, NULL, "print an array of objects, one for each file", opt_json, NULL }
+#define CHANGES_DRY_RUN \
+	{ "dry-run", 0, NULL, "say what would be done, and do nothing", opt_dry_run, NULL }
 
 static const struct opt diff_opts[] = {
 	{ "list", 'l', NULL, "only which files, a line for each", opt_list, NULL },
+	CHANGES_JSON,
 	{ 0 },
 };
 
 static const struct opt apply_opts[] = {
 	{ "yes", 'y', NULL, "take over links that lead out of the shared folder, too", opt_yes,
 	  NULL },
+	CHANGES_DRY_RUN, CHANGES_JSON,
 	{ 0 },
 };
 
-static const struct opt discard_opts[] = { { 0 } };
+static const struct opt discard_opts[] = {
+	{ "yes", 'y', NULL, "do not ask", opt_yes, NULL },
+	CHANGES_DRY_RUN, CHANGES_JSON,
+	{ 0 },
+};
 
 const struct verb verb_diff = {
 	.name = "diff", .args = "NAME [PATH...]",
 	.summary = "Show what changed in copy-on-write shares",
 	.example = "  sandbox diff web\n  sandbox diff --list web src\n",
-	.table = diff_opts, .main = changes_main,
+	.table = diff_opts, .main = changes_main, .names = true,
 };
 
 const struct verb verb_apply = {
 	.name = "apply", .args = "NAME [PATH...]",
 	.summary = "Take such changes over to the host's files",
-	.example = "  sandbox apply web\n  sandbox apply web src/main.c\n",
-	.table = apply_opts, .main = changes_main,
+	.example = "  sandbox apply --dry-run web\n  sandbox apply web src/main.c\n",
+	.table = apply_opts, .main = changes_main, .names = true,
 };
 
 const struct verb verb_discard = {
 	.name = "discard", .args = "NAME",
 	.summary = "Drop such changes of a stopped sandbox",
 	.example = "  sandbox discard web\n",
-	.table = discard_opts, .main = changes_main,
+	.table = discard_opts, .main = changes_main, .names = true,
 };

@@ -173,7 +173,7 @@ static int set_sandbox(struct named *n, struct err *e)
 	if (!rc)
 		rc = store_open(&b, n->words[1], e);
 	if (!rc)
-		rc = update_config(&b, &s, n->dry_run, e);
+		rc = update_config(&b, &s, n->dry_run, !n->json, e);
 	if (!rc)
 		tell_overruled(b.name, &s);
 	store_close(&b);
@@ -267,5 +267,6 @@ const struct verb verb_config = {
 		   "  sandbox config set memory=512M\n"
 		   "  sandbox config set --project . volume=.\n"
 		   "  sandbox config lint\n",
-	.table = config_table, .words = "show set edit lint paths", .main = config_main,
+	.table = config_table, .words = "show set edit lint paths", .names = true,
+	.main = config_main,
 };

@@ -22,6 +22,7 @@
 #define SHORT_MS	60000
 
 struct copy {
+	json_t *all;		/* what was copied, for --json */
 	const struct verb *v;
 	struct named n;
 	struct store_box box;
@@ -292,6 +293,8 @@ static int copy_all(struct copy *c)
 
 	if (n->n_words > 2)
 		to.folder = true;
+	if (n->json && !strcmp(n->words[n->n_words - 1], "-"))
+		return err_say(&c->e, -EINVAL, "stdout is the archive's; leave --json out");
 	for (int i = 0; !rc && i + 1 < n->n_words; i++) {
 		rc = cp_path_parse(&from, n->words[i], &c->e);
 		if (!rc)
@@ -302,10 +305,14 @@ static int copy_all(struct copy *c)
 			rc = hold(c, from.guest ? from.box : to.box);
 		if (rc)
 			break;
-		if (n->dry_run)
+		if (n->dry_run && !n->json)
 			printf("would copy %s to %s\n", n->words[i], n->words[n->n_words - 1]);
-		else
+		else if (!n->dry_run)
 			rc = copy_one(c, &from, &to);
+		if (!rc && n->json)
+			json_array_append_new(c->all, json_pack("{s:s, s:s, s:b}", "from",
+				n->words[i], "to", n->words[n->n_words - 1], "dry_run",
+				n->dry_run));
 		if (!rc && !n->dry_run)
 			event_write(&c->box, "cp", json_pack("{s:s, s:s}", "from", n->words[i],
 							     "to", n->words[n->n_words - 1]));
@@ -320,7 +327,11 @@ static int cp_main(const struct verb *v, int argc, char **argv)
 
 	if (status < 0) {
 		signal(SIGPIPE, SIG_IGN);
+		c.all = json_array();
 		status = copy_all(&c) ? named_failed(v, &c.e) : CLI_OK;
+		if (c.n.json && !status)
+			status = named_print_json(json_incref(c.all));
+		json_decref(c.all);
 		if (fflush(stdout))
 			status = CLI_FAILED;
 	}
@@ -331,7 +342,7 @@ static int cp_main(const struct verb *v, int argc, char **argv)
 	return status;
 }
 
-static const struct opt table[] = { NAMED_DRY_RUN, { 0 } };
+static const struct opt table[] = { NAMED_DRY_RUN, NAMED_JSON, { 0 } };
 
 const struct verb verb_cp = {
 	.name = "cp", .args = "SRC... DST",

@@ -21,11 +21,7 @@ __attribute__((constructor)) static void make_table(void)
 	named_rows(table, NULL, own);
 }
 
-/*
- * The variables of -e and --env-file are settled now: K alone means today's value. So
- * are the shared folders: `.` is the one we are in.
- */
-static int keep_settled(const struct run_conf *c, struct settings *s)
+int named_keep_settled(const struct run_conf *c, struct settings *s)
 {
 	int rc = 0;
 
@@ -49,7 +45,7 @@ int create_settings(struct named *n, struct settings *s, struct err *e)
 		return rc;
 	run_conf_init(&c);
 	rc = run_conf_check(&n->conf, e);	/* completes the environment */
-	if (!rc && (settings_merge(s, "", &n->set, "") || keep_settled(&n->conf, s)))
+	if (!rc && (settings_merge(s, "", &n->set, "") || named_keep_settled(&n->conf, s)))
 		rc = err_set(e, -ENOMEM, "settings");
 	if (!rc)
 		rc = settings_apply(s, "", NULL, &c, "the configuration", e);

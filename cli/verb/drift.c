@@ -41,13 +41,17 @@ static unsigned differ(const struct settings *a, const struct settings *b, const
 	return n;
 }
 
-int drift_lines(struct store_box *b, FILE *f, struct err *e)
+int drift_lines(struct store_box *b, const struct settings *more, FILE *f, struct err *e)
 {
 	struct settings now = { 0 }, then = { 0 };
 	auto_mem char *text = store_read(b, "running", e);
-	int n = -EIO;
+	int n = text && !settings_parse(&then, text, "running", e) &&
+		!keeper_settings(b, &now, e) ? 0 : -EIO;
 
-	if (text && !settings_parse(&then, text, "running", e) && !keeper_settings(b, &now, e))
+	for (size_t i = 0; !n && more && i < more->n; i++)
+		if (settings_set(&now, "", more->v[i].key, more->v[i].value))
+			n = err_set(e, -ENOMEM, "settings");
+	if (!n)
 		n = (int)(differ(&now, &then, "configured, not yet running", f) +
 			  differ(&then, &now, "running, no longer configured", f));
 	settings_free(&now);

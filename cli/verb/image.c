@@ -84,7 +84,7 @@ static const struct opt image_opts[] = {
 static int failed(const struct err *e)
 {
 	cli_say("image: %s", e->msg);
-	return e->code == -EINVAL ? CLI_USAGE : CLI_FAILED;
+	return cli_status_of(e->code);
 }
 
 static int made(int rc, const char *id, const struct err *e)

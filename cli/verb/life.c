@@ -29,13 +29,13 @@ static void tell(const struct verb *v, const struct named *n, json_t *all, const
 	if (rc && !n->json)
 		cli_say("%s: %s", v->name, e->msg);
 	if (rc)
-		*status = CLI_FAILED;
+		*status = *status == CLI_FAILED ? CLI_FAILED : cli_status_of(rc);
 }
 
 /* ---- start --------------------------------------------------------------- */
 
-/* Whether a start would be possible, and what it would be. */
-static int would_start(const char *name, struct err *e)
+/* Whether a start would be possible, and what it would be; to @out unless it is NULL. */
+static int would_start(const char *name, FILE *out, struct err *e)
 {
 	struct settings s = { 0 };
 	struct run_conf c;
@@ -53,11 +53,11 @@ static int would_start(const char *name, struct err *e)
 		rc = settings_apply(&s, "", NULL, &c, "its config", e);
 	if (!rc)
 		rc = run_conf_check(&c, e);
-	if (!rc)
-		printf("would start sandbox '%s'%s: %llu MiB of memory, %s CPU%s\n", name,
-		       st.life == STORE_RUNNING ? ", which runs already" : "",
-		       (unsigned long long)(c.memory >> 20), run_cpus_text(&c, cpus),
-		       run_cpus(&c) > 1 ? "s" : "");
+	if (!rc && out)
+		fprintf(out, "would start sandbox '%s'%s: %llu MiB of memory, %s CPU%s\n", name,
+			st.life == STORE_RUNNING ? ", which runs already" : "",
+			(unsigned long long)(c.memory >> 20), run_cpus_text(&c, cpus),
+			run_cpus(&c) > 1 ? "s" : "");
 	store_close(&b);
 	run_conf_free(&c);
 	settings_free(&s);
@@ -76,10 +76,9 @@ static int start_all(const struct verb *v, struct named *n, json_t *all)
 
 		e = (struct err){ 0 };
 		if (n->dry_run) {
-			if (would_start(n->words[i], &e)) {
-				cli_say("%s: %s", v->name, e.msg);
-				status = CLI_FAILED;
-			}
+			rc = would_start(n->words[i], n->json ? NULL : stdout, &e);
+			if (rc || n->json)
+				tell(v, n, all, n->words[i], rc, &e, "would start", &status);
 			continue;
 		}
 		rc = named_start(n->words[i], sigfd, &was, &e);
@@ -161,7 +160,7 @@ static int stop_one(const struct named *n, const char *name, bool *was, struct e
 	rc = store_open(&b, name, e);
 	if (!rc)
 		rc = store_state(&b, &s, e);
-	if (!rc)
+	if (!rc && !n->json)
 		printf("would stop sandbox '%s', which is %s\n", name, store_life_name(s.life));
 	store_close(&b);
 	return rc;
@@ -192,9 +191,9 @@ static int stop_main(const struct verb *v, int argc, char **argv)
 
 			e = (struct err){ 0 };
 			rc = stop_one(&n, words[i], &was, &e);
-			if (rc || !n.dry_run)
-				tell(v, &n, all, words[i], rc, &e, was ? "did not run" : "stopped",
-				     &status);
+			if (rc || n.json || !n.dry_run)
+				tell(v, &n, all, words[i], rc, &e, was ? "did not run" :
+				     n.dry_run ? "would stop" : "stopped", &status);
 		}
 	}
 	store_names_free(names);
@@ -279,16 +278,18 @@ static int rm_main(const struct verb *v, int argc, char **argv)
 			status = named_failed(v, &e);
 	}
 	if (status < 0 && !n.dry_run &&
-	    !named_confirm(v, &n, "remove %s%s and all that is kept of %s", n.words[0],
+	    !cli_confirm(v, n.yes, "remove %s%s and all that is kept of %s", n.words[0],
 			   n.n_words > 1 ? " and others" : "", n.n_words > 1 ? "them" : "it"))
 		status = CLI_USAGE;
 	for (int i = 0, go = status < 0; go && i < n.n_words; i++) {
 		status = i ? status : CLI_OK;
 		e = (struct err){ 0 };
-		if (n.dry_run) {
+		if (n.dry_run && !n.json)
 			printf("would remove sandbox '%s'\n", n.words[i]);
+		else if (n.dry_run)
+			tell(v, &n, all, n.words[i], 0, &e, "would remove", &status);
+		if (n.dry_run)
 			continue;
-		}
 		rc = named_remove(n.words[i], n.force, NAMED_GRACE_NS / 5, &e);
 		if (rc == -ENOENT && n.force)
 			rc = 0;

@@ -149,7 +149,7 @@ static int each(const struct opt *row, const char *value, void *arg, struct err 
 int named_failed(const struct verb *v, const struct err *e)
 {
 	cli_say("%s: %s", v->name, e->msg);
-	return e->code == -EINVAL ? CLI_USAGE : CLI_FAILED;
+	return cli_status_of(e->code);
 }
 
 static int usage(const struct verb *v, const char *what)
@@ -203,28 +203,6 @@ void named_end(struct named *n)
 }
 
 /* ---- questions and answers ------------------------------------------------ */
-
-bool named_confirm(const struct verb *v, const struct named *n, const char *fmt, ...)
-{
-	char what[400], line[16] = "";
-	va_list ap;
-
-	if (n->yes)
-		return true;
-	va_start(ap, fmt);
-	vsnprintf(what, sizeof(what), fmt, ap);
-	va_end(ap);
-	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO)) {
-		cli_say("%s: this would %s; there is no terminal to ask at, so say --yes if it "
-			"shall be done", v->name, what);
-		return false;
-	}
-	fprintf(stderr, "sandbox: %s: this will %s. Go on? [y/N] ", v->name, what);
-	fflush(stderr);
-	if (!fgets(line, sizeof(line), stdin))
-		return false;
-	return !strcmp(line, "y\n") || !strcmp(line, "Y\n") || !strcmp(line, "yes\n");
-}
 
 const char *named_age(uint64_t since_ns, char buf[static 32])
 {

@@ -60,11 +60,13 @@ void named_end(struct named *n);
 /* Parse one flag, and keep its text in n->set if it is a setting. */
 int named_keep_flag(struct named *n, const struct opt *row, const char *value,
 		    struct err *e) must_check;
+/*
+ * The variables of -e and --env-file as settings of today: K alone means its value now. So
+ * are the shared folders: `.` is the one we are in. -ENOMEM.
+ */
+int named_keep_settled(const struct run_conf *c, struct settings *s) must_check;
 /* The sentence, with the verb before it. Returns the exit status for it. */
 int named_failed(const struct verb *v, const struct err *e);
-/* True if it may be done: --yes was given, or a person at a terminal said so. */
-bool named_confirm(const struct verb *v, const struct named *n, const char *fmt, ...)
-	printf_like(3, 4);
 
 /* Settings of a new sandbox: the person's defaults, then the flags; checked as a start would. */
 int create_settings(struct named *n, struct settings *s, struct err *e) must_check;

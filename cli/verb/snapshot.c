@@ -223,8 +223,7 @@ static int snapshot_main(const struct verb *v, int argc, char **argv)
 	if (!rc)
 		return CLI_OK;
 	cli_say("snapshot: %s", e.msg);
-	return rc == -EINVAL || rc == -ENOENT || rc == -EEXIST || rc == -ESRCH ? CLI_USAGE :
-										  CLI_FAILED;
+	return cli_status_of(rc);
 }
 
 const struct verb verb_snapshot = {
@@ -233,5 +232,5 @@ const struct verb verb_snapshot = {
 	.example = "  sandbox snapshot create dev before-upgrade\n"
 		   "  sandbox snapshot inspect --verify dev/before-upgrade\n"
 		   "  sandbox run --from dev/before-upgrade -- uptime\n",
-	.words = "create ls rm inspect", .table = opts, .main = snapshot_main,
+	.words = "create ls rm inspect", .names = true, .table = opts, .main = snapshot_main,
 };

@@ -98,7 +98,7 @@ const struct verb verb_rollback = {
 	.name = "rollback", .args = "SANDBOX SNAPSHOT",
 	.summary = "Put a running sandbox back to what it was when a snapshot was made",
 	.example = "  sandbox snapshot create dev clean\n  sandbox rollback dev clean\n",
-	.table = rollback_table, .main = rollback_main,
+	.table = rollback_table, .main = rollback_main, .names = true,
 };
 
 /* ---- fork ---------------------------------------------------------------- */
@@ -271,5 +271,5 @@ const struct verb verb_fork = {
 	.name = "fork", .args = "SANDBOX",
 	.summary = "Make copies of a running sandbox, which go on where it is; it goes on, too",
 	.example = "  sandbox fork dev\n  sandbox fork dev --count 10 --prefix try\n",
-	.table = fork_table, .main = fork_main,
+	.table = fork_table, .main = fork_main, .names = true,
 };

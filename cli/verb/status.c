@@ -55,7 +55,7 @@ static char *ask_drift(struct store_box *b, struct err *e)
 	char *text = NULL;
 	size_t len;
 	FILE *f = open_memstream(&text, &len);
-	int n = f ? drift_lines(b, f, e) : err_set(e, -ENOMEM, "status");
+	int n = f ? drift_lines(b, NULL, f, e) : err_set(e, -ENOMEM, "status");
 
 	if (f)
 		fclose(f);

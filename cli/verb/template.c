@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * template.c - `sandbox template ls|build|rm` and `sandbox gc`.
+ * template.c - `sandbox template ls|build|rm`.
  */
 #include <jansson.h>
 #include <time.h>
 #include "cli/cli.h"
 #include "cli/base/parse.h"
-#include "cli/machine/rundir.h"
 #include "cli/run/conf.h"
 #include "cli/base/sigs.h"
-#include "cli/store/store.h"
 #include "cli/machine/template.h"
 
 #define BOOT_TIMEOUT_S 900u
@@ -123,11 +121,6 @@ static int template_act(struct run_conf *c, const char *what, char **words, stru
 	return what[0] == 'l' ? list(c, &mc, e) : build(&mc, e);
 }
 
-static int status_of(int rc)
-{
-	return !rc ? CLI_OK : rc == -EINVAL || rc == -ENOENT ? CLI_USAGE : CLI_FAILED;
-}
-
 static int template_main(const struct verb *v, int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "";
@@ -151,7 +144,7 @@ static int template_main(const struct verb *v, int argc, char **argv)
 	run_conf_free(&c);
 	if (rc)
 		cli_say("template: %s", e.msg);
-	return status_of(rc);
+	return cli_status_of(rc);
 }
 
 const struct verb verb_template = {
@@ -159,59 +152,4 @@ const struct verb verb_template = {
 	.summary = "Show, make or remove the booted machines that runs start from",
 	.example = "  sandbox template ls\n  sandbox template build -m 512M --cpus 2\n",
 	.words = "ls build rm", .table = opts, .main = template_main,
-};
-
-/* ---- gc ---------------------------------------------------------------- */
-
-/* What dead processes left of their sockets goes whenever a folder for new ones is made. */
-static int sweep_runtime(struct err *e)
-{
-	struct rundir r;
-	int rc = rundir_make(&r, e);
-
-	rundir_remove(&r);
-	return rc;
-}
-
-static int gc_main(const struct verb *v, int argc, char **argv)
-{
-	struct err e = { 0 };
-	struct opt_end end;
-	struct run_conf c;
-	char **names;
-	int status = cli_begin(v, argc, argv, NULL, &end), n = 0, rc;
-	size_t boxes = 0;
-
-	if (status >= 0)
-		return status;
-	if (end.words < argc) {
-		cli_say("gc: '%s' is one word too many", argv[end.words]);
-		return CLI_USAGE;
-	}
-	run_conf_init(&c);
-	rc = run_conf_check(&c, &e);
-	if (!rc) {
-		struct monitor_conf mc = conf_of(&c);
-
-		n = template_gc(&mc, &e);
-		rc = n < 0 ? n : sweep_runtime(&e);
-	}
-	if (!rc) {
-		names = store_names(&boxes, &e);	/* which sweeps */
-		rc = names ? 0 : e.code;
-		store_names_free(names);
-	}
-	run_conf_free(&c);
-	if (rc) {
-		cli_say("gc: %s", e.msg);
-		return CLI_FAILED;
-	}
-	printf("%d removed of templates\n", n);
-	return fflush(stdout) ? CLI_FAILED : CLI_OK;
-}
-
-const struct verb verb_gc = {
-	.name = "gc", .args = "",
-	.summary = "Remove templates that nothing would use, and what killed processes left",
-	.example = "  sandbox gc\n", .main = gc_main,
 };

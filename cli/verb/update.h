@@ -6,9 +6,10 @@
 #include "cli/store/store.h"
 
 /*
- * Put @more over the sandbox's config, after a check of the whole as a start would make it. Of
- * several that do so at once none is lost. @dry_run only prints what it would become.
+ * Put @more over the sandbox's config, after a check of the whole as a start would make it.
+ * Of several that do so at once none is lost. With @dry_run nothing is written; @tell then
+ * prints what it would become.
  */
-int update_config(struct store_box *b, const struct settings *more, bool dry_run,
+int update_config(struct store_box *b, const struct settings *more, bool dry_run, bool tell,
 		  struct err *e) must_check;
 #endif

@@ -701,7 +701,7 @@ def test_bash_completion(p):
         script = f"source <({SANDBOX} completion bash); COMP_WORDS=(\"$@\"); " \
                  f"COMP_CWORD=$(($# - 1)); _sandbox; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         r = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True,
-                           timeout=SECONDS)
+                           timeout=SECONDS, env=p.env, cwd=p.top)
         equal((r.returncode, r.stderr), (0, b""), f"{words}")
         return r.stdout.decode().split()
 
@@ -709,6 +709,11 @@ def test_bash_completion(p):
     equal(complete("sandbox", "run", "--json"), ["--json", "--json-status-fd"], "flags")
     equal(complete("sandbox", "run", "--network", ""), ["none"], "values")
     equal(complete("sandbox", "completion", "z"), ["zsh"], "a word")
+    subprocess.run([SANDBOX, "create", "web"], check=True, timeout=SECONDS, env=p.env,
+                   capture_output=True)
+    for verb in (("stop",), ("rm", "-f"), ("attach", "--vm"), ("config", "show"), ("exec",)):
+        equal(complete(SANDBOX, *verb, "w"), ["web"], f"names after {verb}")
+    equal(complete(SANDBOX, "cp", "w"), ["web:"], "one side of cp")
     equal(complete("sandbox", "run", "--kernel", p.file[:-2]), [p.file], "a file")
 
 

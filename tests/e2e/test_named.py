@@ -38,11 +38,11 @@ def test_00_three_are_made_and_started():
 
 def test_01_start_is_idempotent_and_names_are_taken():
     equal(json.loads(good("start", "--json", "one"))[0]["result"], "ran already", "start")
-    refused("already a sandbox named 'one'", "create", "one")
+    refused("already a sandbox named 'one'", "create", "one", status=2)
     refused("did you mean 'one'?", "stop", "oen")
     refused("is no name for a sandbox", "create", "../one", status=2)
     refused("this host has", "create", "big", "-m", "900g", status=2)
-    refused("stop it first", "rm", "--yes", "one")
+    refused("stop it first", "rm", "--yes", "one", status=2)
     refused("say --yes", "rm", "one", status=2)
     refused("--memory", "create", "x", "--memroy", "1g", status=2)
 

@@ -129,7 +129,8 @@ def test_a_named_sandboxs_changes_are_reviewed_applied_and_dropped():
                                                   "the host's\n"), "the host's folder after")
     refused("web is running", "discard", "web", status=2)
     good("stop", "web")
-    good("discard", "web")
+    refused("this would drop all that sandbox 'web' changed", "discard", "web", status=2)
+    good("discard", "--yes", "web")
     equal(good("diff", "web"), "", "nothing is left of it")
     good("rm", "--yes", "web")
 
