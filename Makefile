@@ -20,7 +20,9 @@ PKG_BUILD := gcc libc6-dev linux-libc-dev liburing-dev libfdt-dev libseccomp-dev
 PKG_GUEST := linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils patch cpio \
 	busybox-static e2fsprogs
 PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch64-linux-gnu \
-	libc6-dev-arm64-cross shellcheck git fuse3 stress-ng erofs-utils
+	libc6-dev-arm64-cross shellcheck git fuse3 stress-ng erofs-utils openssh-client
+# Unpacked by tests, never installed.
+PKG_UNPACK := openssh-server libwrap0
 PKG_LONG  := mmdebstrap
 PKG_BENCH := qemu-system-x86 fio
 
@@ -209,16 +211,19 @@ run: setup
 	@printf '+ %s\n' '$(subst ','\'',$(RUN))'
 	@$(RUN)
 
-test: setup
+test: fetch
 	+$(Q)O=$(O) CACHE=$(CACHE) MAKE=$(MAKE) tests/run.sh
 
 # The same tests, and what takes hours of them.
-test-long: setup
+test-long: fetch
 	@tests/setup.sh $(PKG_LONG)
 	+$(Q)TEST_LONG=1 FUZZ_SECONDS=600 O=$(O) CACHE=$(CACHE) MAKE=$(MAKE) tests/run.sh
 
 setup:
 	@tests/setup.sh $(PKG_BUILD) $(PKG_GUEST) $(PKG_TEST)
+
+fetch: setup
+	@tests/fetch.sh $(CACHE)/packages $(PKG_UNPACK)
 
 # ---- tests ---------------------------------------------------------------------------------
 $(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC) $(filter-out cli/main.c,$(sandbox-src))) $(LIBHOST) | $(AGENT)
@@ -350,7 +355,7 @@ Variables
   SAN=address,undefined or SAN=thread, CC=clang, WERROR=0, V=1, O=folder
 endef
 FORCE:
-.PHONY: jail-test-build all run test test-long setup unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
+.PHONY: jail-test-build all run test test-long setup fetch unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
 	install uninstall menuconfig savedefconfig clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

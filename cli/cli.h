@@ -42,6 +42,7 @@ extern const struct verb verb_status, verb_update, verb_config;
 extern const struct verb verb_cp, verb_logs, verb_stats, verb_inspect;
 extern const struct verb verb_create, verb_start, verb_stop, verb_restart, verb_rm, verb_ls,
 	verb_ps, verb_exec, verb_shell;
+extern const struct verb verb_ssh, verb_ssh_config;
 extern const struct verb verb_image, verb_diff, verb_apply, verb_discard,
 	verb_attach, verb_detach;
 extern const struct verb verb_snapshot, verb_rollback, verb_fork, verb_template, verb_gc;

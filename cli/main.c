@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include "cli/cli.h"
 #include "cli/keeper/keeper.h"
+#include "cli/remote/remote.h"
 
 /* A program started without one of the first three must not open a socket under its number. */
 static void fill_std_fds(void)
@@ -34,6 +35,8 @@ int main(int argc, char **argv)
 		word = "version";
 	if (!strcmp(word, "_keep"))
 		return keeper_main(argc - 1, argv + 1);
+	if (!strcmp(word, "_ssh"))
+		return ssh_serve_main(argc - 1, argv + 1);
 	v = cli_find(word);
 	if (!v) {
 		cli_no_verb(word);

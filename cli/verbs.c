@@ -21,6 +21,8 @@ const struct verb *const cli_verbs[] = {
 	&verb_exec,
 	&verb_shell,
 	&verb_cp,
+	&verb_ssh,
+	&verb_ssh_config,
 	&verb_logs,
 	&verb_stats,
 	&verb_inspect,
@@ -50,6 +52,7 @@ static const struct { const char *verbs, *what; } tree[] = {
 	{ "run [IMAGE] [--] CMD", "a command in a fresh microVM, which is gone afterwards" },
 	{ "create start stop restart rm ls ps", "sandboxes that are kept under a name" },
 	{ "exec shell cp", "commands and files in one that runs" },
+	{ "ssh ssh-config", "the same for ssh, scp, sftp and editors" },
 	{ "logs stats inspect status", "what happens in it, and how it is" },
 	{ "config update", "its settings, and your defaults" },
 	{ "attach detach", "share folders with it, while it runs" },
@@ -63,8 +66,6 @@ static const struct { const char *verbs, *what; } tree[] = {
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
 	"record",
-	"ssh",
-	"ssh-config",
 	"code",
 };
 

@@ -125,26 +125,31 @@ int places_runtime(struct place *p, struct err *e)
 	return rc ? rc : make_private(p->path, false, e);
 }
 
-/* The folder that this program lies in. */
-static int own_dir(struct place *p, struct err *e)
+int places_self(struct place *p, struct err *e)
 {
 	ssize_t n = readlink("/proc/self/exe", p->path, sizeof(p->path) - 1);
-	char *slash;
 
 	if (n < 0)
 		return err_set(e, -errno, "read /proc/self/exe");
 	p->path[n] = '\0';
-	slash = strrchr(p->path, '/');
+	return 0;
+}
+
+int places_self_dir(struct place *p, struct err *e)
+{
+	int rc = places_self(p, e);
+	char *slash = rc ? NULL : strrchr(p->path, '/');
+
 	if (slash)
 		*slash = '\0';
-	return 0;
+	return rc;
 }
 
 /* The build tree's @near, or the installed @inst; with -ENOENT *p is the former. */
 static int find(struct place *p, const char *near, const char *inst, int mode, struct err *e)
 {
 	struct place dir;
-	int rc = own_dir(&dir, e);
+	int rc = places_self_dir(&dir, e);
 
 	if (rc)
 		return rc;

@@ -37,4 +37,7 @@ int places_vmm(struct place *p, struct err *e) must_check;
 int places_fsd(struct place *p, struct err *e) must_check;
 int places_kernel(struct place *p, struct err *e) must_check;
 int places_initrd(struct place *p, struct err *e) must_check;
+/* This program itself, and the folder that it lies in. */
+int places_self(struct place *p, struct err *e) must_check;
+int places_self_dir(struct place *p, struct err *e) must_check;
 #endif

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * ssh.c - `sandbox ssh` and `sandbox ssh-config`: ssh(1) of this host with what it has to
+ * know of a sandbox.
+ */
+#include <fcntl.h>
+#include <sys/stat.h>
+#include "cli/cli.h"
+#include "cli/keeper/keeper.h"
+#include "cli/remote/include.h"
+#include "cli/remote/remote.h"
+#include "cli/store/event.h"
+#include "cli/verb/named.h"
+
+#define PASSED_MAX	32u	/* flags for ssh(1) */
+
+struct ssh {
+	const char *user, *file;
+	bool path, install, yes, dry_run;
+	const char *passed[PASSED_MAX + 8];
+	size_t n_passed;
+};
+
+static int pass(struct ssh *s, const char *flag, const char *value, struct err *e)
+{
+	if (s->n_passed + 2 > PASSED_MAX)
+		return err_say(e, -E2BIG, "there are too many flags for ssh");
+	s->passed[s->n_passed++] = flag;
+	if (value)
+		s->passed[s->n_passed++] = value;
+	return 0;
+}
+
+static int opt_user(void *into, const char *value, struct err *e)
+{
+	((struct ssh *)into)->user = value;
+	return ssh_user_check(value, e);
+}
+
+static int opt_tty(void *into, const char *value, struct err *e)
+{
+	return pass(into, "-t", value, e);
+}
+
+static int opt_forward(void *into, const char *value, struct err *e)
+{
+	return pass(into, "-L", value, e);
+}
+
+static int opt_option(void *into, const char *value, struct err *e)
+{
+	return pass(into, "-o", value, e);
+}
+
+#define FLAG(name) \
+	static int opt_##name(void *into, const char *value, struct err *e) \
+	{ \
+		(void)value; \
+		(void)e; \
+		((struct ssh *)into)->name = true; \
+		return 0; \
+	}
+FLAG(path)
+FLAG(install)
+FLAG(yes)
+FLAG(dry_run)
+
+static int opt_file(void *into, const char *value, struct err *e)
+{
+	(void)e;
+	((struct ssh *)into)->file = value;
+	return 0;
+}
+
+/* ---- who logs in ------------------------------------------------------------ */
+
+int ssh_user_check(const char *name, struct err *e)
+{
+	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789_.-";
+	size_t len = strlen(name);
+
+	if (!len || len >= SSH_USER_MAX || strspn(name, letters) != len || *name == '-')
+		return err_say(e, -EINVAL, "'%.60s' is no user's name", name);
+	if (strspn(name, "0123456789") == len)
+		return err_say(e, -EINVAL, "ssh logs in by a name, and '%s' is a number; say --user "
+			       "NAME", name);
+	return 0;
+}
+
+int ssh_user(struct store_box *b, const char *asked, char user[static SSH_USER_MAX], struct err *e)
+{
+	struct settings s = { 0 };
+	struct run_conf c;
+	struct err none;
+	const char *name = asked;
+	int rc = asked ? 0 : keeper_settings(b, &s, e);
+
+	run_conf_init(&c);
+	if (!rc && !asked) {
+		rc = settings_apply(&s, "", "image user", &c, "its config", e);
+		if (!rc && run_image(&c, &none))
+			c.root.ref = NULL;	/* no image, no user of an image */
+		name = c.user && strcmp(c.user, "0") ? c.user : "root";
+	}
+	if (!rc)
+		rc = ssh_user_check(name, e);
+	if (!rc)
+		snprintf(user, SSH_USER_MAX, "%s", name);
+	run_conf_free(&c);
+	settings_free(&s);
+	return rc;
+}
+
+/* ---- ssh -------------------------------------------------------------------- */
+
+/* Replaces this program. */
+static int become(struct ssh *s, const struct ssh_keys *k, const char *name, char **words,
+		  struct err *e)
+{
+	char config[PLACES_MAX + 16], host[STORE_NAME_MAX + 16];
+	size_t n = 0;
+	const char **argv;
+
+	while (words[n])
+		n++;
+	argv = calloc(n + PASSED_MAX + 8, sizeof(*argv));
+	if (!argv)
+		return err_set(e, -ENOMEM, "ssh");
+	snprintf(config, sizeof(config), "%s/config", k->path.path);
+	snprintf(host, sizeof(host), "%s" SSH_DOMAIN, name);
+	n = 0;
+	argv[n++] = "ssh";
+	argv[n++] = "-F";
+	argv[n++] = config;
+	for (size_t i = 0; i < s->n_passed; i++)
+		argv[n++] = s->passed[i];
+	argv[n++] = host;
+	argv[n] = "--";
+	n += *words != NULL;
+	while (*words)
+		argv[n++] = *words++;
+	argv[n] = NULL;
+	execvp("ssh", (union { const char **c; char *const *v; }){ .c = argv }.v);
+	free(argv);
+	if (errno == ENOENT)
+		return err_say(e, -ENOENT, "there is no ssh on this host; install it (apt-get "
+			       "install openssh-client), or use 'sandbox shell %s'", name);
+	return err_set(e, -errno, "run ssh");
+}
+
+/* The stanza keeps who logs in as a rule; a --user here is about this time. */
+static int enter(struct ssh *s, char **argv, struct err *e)
+{
+	struct store_box b = STORE_BOX_NONE;
+	struct ssh_keys k = SSH_KEYS_NONE;
+	struct store_state state;
+	char user[SSH_USER_MAX], sshd[64];
+	auto_mem char *text = NULL;
+	int rc = box_running(&b, &state, argv[0], e);
+
+	if (!rc)
+		rc = s->user ? pass(s, "-l", s->user, e) : ssh_user(&b, NULL, user, e);
+	if (!rc && s->user && ssh_user(&b, NULL, user, e))
+		snprintf(user, sizeof(user), "root");
+	if (!rc)
+		rc = ssh_find(&b, &state, sshd, e);
+	if (!rc)
+		rc = ssh_keys_open(&k, &b, e);
+	if (!rc) {
+		text = ssh_keys_config(&k, &b, user, e);
+		rc = text ? 0 : e->code;
+	}
+	if (!rc) {
+		event_write(&b, "ssh", json_pack("{s:s}", "user", s->user ? s->user : user));
+		rc = become(s, &k, b.name, argv + 1 + (argv[1] && !strcmp(argv[1], "--")), e);
+	}
+	ssh_keys_close(&k);
+	store_close(&b);
+	return rc;
+}
+
+static int ssh_main(const struct verb *v, int argc, char **argv)
+{
+	struct ssh s = { 0 };
+	struct opt_end end;
+	struct err e = { 0 };
+	int status = cli_begin(v, argc, argv, &s, &end);
+
+	if (status >= 0)
+		return status;
+	if (end.words == argc) {
+		cli_say("ssh: the name of a sandbox is missing; see 'sandbox ssh --help'");
+		return CLI_USAGE;
+	}
+	(void)enter(&s, argv + end.words, &e);
+	return named_failed(v, &e);
+}
+
+static const struct opt ssh_table[] = {
+	{ "user", 'u', "USER", "log in as that user (default: the sandbox's, or root)", opt_user,
+	  NULL },
+	{ "tty", 't', NULL, "a terminal also for a command", opt_tty, NULL },
+	{ "forward", 'L', "PORT:HOST:PORT", "a port of this host leads to one that the guest reaches",
+	  opt_forward, NULL },
+	{ "option", 'o', "KEY=VALUE", "an option of ssh, as of its own -o", opt_option, NULL },
+	{ 0 },
+};
+
+const struct verb verb_ssh = {
+	.name = "ssh", .args = "NAME [--] [CMD [ARG...]]",
+	.summary = "Log in to a sandbox that runs, by the sshd of its image, with keys of its own and\n"
+		   "no network. The words of a command are joined for the guest's shell, as ssh does",
+	.example = "  sandbox ssh web\n  sandbox ssh web -- 'cd /srv && ls'\n"
+		   "  sandbox ssh -L 8080:localhost:80 web\n",
+	.table = ssh_table, .main = ssh_main, .names = true, .command = true,
+};
+
+/* ---- ssh-config -------------------------------------------------------------- */
+
+static int print(const struct ssh *s, const char *name, struct err *e)
+{
+	struct store_box b = STORE_BOX_NONE;
+	struct ssh_keys k = SSH_KEYS_NONE;
+	auto_mem char *text = NULL;
+	char user[SSH_USER_MAX];
+	int rc = store_open(&b, name, e);
+
+	if (!rc)
+		rc = ssh_user(&b, s->user, user, e);
+	if (!rc)
+		rc = ssh_keys_open(&k, &b, e);
+	if (!rc) {
+		text = ssh_keys_config(&k, &b, user, e);
+		rc = text ? 0 : e->code;
+	}
+	if (!rc && s->path)
+		printf("%s/config\n", k.path.path);
+	else if (!rc && !s->install)
+		fputs(text, stdout);
+	ssh_keys_close(&k);
+	store_close(&b);
+	return rc;
+}
+
+static int install(const struct verb *v, const struct ssh *s, struct err *e)
+{
+	struct named n = { .yes = s->yes };
+	struct include in;
+	int rc = include_look(&in, s->file, e);
+
+	if (rc || in.there) {
+		if (!rc)
+			printf("%s has the line already\n", in.file.path);
+		return rc;
+	}
+	if (s->dry_run) {
+		printf("would put at the top of %s:\n%s", in.file.path, in.line);
+		return 0;
+	}
+	if (!named_confirm(v, &n, "put a line at the top of %s that lets ssh know every sandbox",
+			   in.file.path))
+		return -EPERM;
+	return include_add(&in, e);
+}
+
+static int config_main(const struct verb *v, int argc, char **argv)
+{
+	struct ssh s = { 0 };
+	struct err e = { 0 };
+	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
+	int n = 0, rc, status = words ? cli_begin_words(v, argc, argv, &s, words, &n) : CLI_FAILED;
+
+	if (status >= 0)
+		return status;
+	if (n > 1 || (!n && !s.install) || (s.file && !s.install)) {
+		cli_say("ssh-config: name one sandbox; see 'sandbox ssh-config --help'");
+		return CLI_USAGE;
+	}
+	rc = n ? print(&s, words[0], &e) : 0;
+	if (!rc && s.install)
+		rc = install(v, &s, &e);
+	if (rc && *e.msg)
+		return named_failed(v, &e);
+	return rc ? CLI_USAGE : fflush(stdout) ? CLI_FAILED : CLI_OK;
+}
+
+static const struct opt config_table[] = {
+	{ "user", 'u', "USER", "log in as that user (default: the sandbox's, or root)", opt_user,
+	  NULL },
+	{ "path", 0, NULL, "print the path of a file with it, for ssh -F", opt_path, NULL },
+	{ "install", 0, NULL, "put a line into ~/.ssh/config by which ssh knows every sandbox",
+	  opt_install, NULL },
+	{ "file", 0, "FILE", "what --install changes (default: ~/.ssh/config)", opt_file, NULL },
+	{ "yes", 'y', NULL, "do not ask", opt_yes, NULL },
+	{ "dry-run", 0, NULL, "say what --install would do, and do nothing", opt_dry_run,
+	  NULL },
+	{ 0 },
+};
+
+const struct verb verb_ssh_config = {
+	.name = "ssh-config", .args = "[NAME]",
+	.summary = "Print what ssh, scp, sftp and editors need to reach a sandbox as NAME.sandbox: its keys,\n"
+		   "and the way there over the sandbox's own channel",
+	.example = "  sandbox ssh-config web >>~/.ssh/config\n"
+		   "  scp -F $(sandbox ssh-config --path web) file web.sandbox:/tmp\n"
+		   "  sandbox ssh-config --install && ssh web.sandbox\n",
+	.table = config_table, .main = config_main, .names = true,
+};

@@ -1,0 +1,149 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Other programs' ways into a sandbox: ssh, scp, sftp, editors and git.
+
+The image has this host's git and an sshd that is installed nowhere. A login is a dozen
+processes and thousands of page faults, which take seconds where guest kernels are emulated, so
+what can go through one connection does.
+"""
+import os
+import subprocess
+import sys
+import harness
+import toolbox
+from harness import (BOOT_S, ENV, OWN, RUN_S, SANDBOX, check, equal, good, refused,
+                     sandbox, wait)
+
+HOST = "web.sandbox"
+MASTER = os.path.join(OWN, "m")     # the socket of the connection that tests share
+
+
+def ssh(program, *args, stdin=b"", env=None):
+    """ssh, scp or sftp as a person would call it."""
+    conf = good("ssh-config", "--path", "web").strip()
+    return subprocess.run([program, "-F", conf, "-o", f"ControlPath={MASTER}", *args],
+                          env={**ENV, **(env or {})}, input=stdin, capture_output=True,
+                          timeout=RUN_S, check=False)
+
+
+def keys(name, *more):
+    return os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes", name, "ssh", *more)
+
+
+def test_00_an_image_with_an_sshd_and_git():
+    pkg = os.path.join(OWN, "pkg")
+    libs = toolbox.unpacked(pkg)
+    tar = toolbox.archive({"usr/sbin/sshd": os.path.join(pkg, "usr/sbin/sshd"),
+                           "usr/bin/git": "/usr/bin/git"}, libs,
+                          [("usr/bin/git-upload-pack", "git"), ("usr/bin/git-receive-pack", "git"),
+                           ("usr/lib/git-core/git", "../../bin/git")])
+    good("image", "import", "--name", "tools", "-", stdin=tar)
+    good("create", "web", "--image", "tools", "-e", 'WORDS=a "b" \\c', "--secret", "TOKEN=env:HOME")
+    good("create", "bare")
+    good("start", "web", "bare", limit=BOOT_S)
+
+
+# ---- ssh -------------------------------------------------------------------------------------
+
+def test_a_0_what_cannot_be_logged_in_to_says_why():
+    refused("has no sshd; put one into it", "ssh", "bare")
+    refused("there is no sandbox named 'wbe'; did you mean 'web'?", "ssh", "wbe")
+    refused("ssh logs in by a name", "ssh", "-u", "1000", "web", status=2)
+    refused("is no user's name", "ssh", "-u", "-oProxyCommand=x", "web", status=2)
+    good("ssh-config", "web")
+    refused("there is no ssh on this host", "ssh", "web", env={"PATH": OWN})
+
+
+def test_a_1_keys_are_the_sandboxs_own():
+    text = good("ssh-config", "web")
+    check(text.startswith(f"Host {HOST}\n\tUser root\n"), text)
+    for line in ("IdentityAgent none", "ForwardAgent no", "StrictHostKeyChecking yes",
+                 f'UserKnownHostsFile "{keys("web", "known_hosts")}"'):
+        check(f"\t{line}\n" in text, f"{text} lacks {line}")
+    check("User app\n" in good("ssh-config", "-u", "app", "web"), "--user")
+    good("ssh-config", "bare")
+    check("User root\n" in good("ssh-config", "web"), "without it again")
+    with open(keys("web", "user_key"), "rb") as one, open(keys("bare", "user_key"), "rb") as two:
+        check(one.read() != two.read(), "two sandboxes have one key")
+    equal([os.stat(keys("web", f)).st_mode & 0o777 for f in ("", "user_key", "host_key")],
+          [0o700, 0o600, 0o600], "modes")
+    equal(sorted(os.listdir(keys("web"))), ["config", "host_key", "host_key.pub", "known_hosts",
+                                            "user_key", "user_key.pub"], "files")
+
+
+def test_a_2_one_line_makes_all_sandboxes_known():
+    path = os.path.join(OWN, "ssh_config")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("Host other\n\tUser me\n")
+    os.chmod(path, 0o644)
+    args = ("ssh-config", "--install", "--file", path)
+    check("would put at the top" in good(*args, "--dry-run"), "--dry-run")
+    refused("say --yes", *args, status=2)
+    good(*args, "--yes")
+    check("has the line already" in good(*args), "a second time")
+    with open(path, encoding="utf-8") as f:
+        lines = f.read().split("\n")
+    equal((lines[0][:9], lines[1:], os.stat(path).st_mode & 0o777),
+          ('Include "', ["Host other", "\tUser me", ""], 0o644), "the file")
+    for host, user in ((HOST, "root"), ("other", "me")):
+        out = subprocess.run(["ssh", "-F", path, "-G", host], capture_output=True, text=True,
+                             check=True).stdout
+        check(f"\nuser {user}\n" in "\n" + out, f"{host}: {out}")
+
+
+def test_a_3_a_login_has_status_streams_and_environment():
+    with subprocess.Popen([SANDBOX, "ssh", "-o", "ControlMaster=yes", "-o", f"ControlPath={MASTER}",
+                           "web", "--", "echo here; cat >/dev/null"], env=ENV,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE) as master:
+        try:
+            equal(master.stdout.readline(), b"here\n", "the first command")
+            wait(lambda: os.path.exists(MASTER), "the shared connection")
+            in_one_connection()
+        finally:
+            master.stdin.close()
+            master.wait(timeout=RUN_S)
+    equal(master.returncode, 0, "status of the first command")
+
+
+def in_one_connection():
+    r = ssh("ssh", HOST, 'cat; echo "$WORDS/${TOKEN-none}" >&2; exit 7', stdin=b"in\0\n")
+    equal((r.returncode, r.stdout, r.stderr), (7, b"in\0\n", b'a "b" \\c/none\n'), "ssh")
+    data = os.urandom(20000)
+    there, back = os.path.join(OWN, "there"), os.path.join(OWN, "back")
+    with open(there, "wb") as f:
+        f.write(data)
+    r = ssh("scp", "-q", there, f"{HOST}:/srv/file")
+    equal((r.returncode, r.stderr), (0, b""), "scp")
+    r = ssh("sftp", "-q", "-b", "-", HOST, stdin=f"get /srv/file {back}\n".encode())
+    equal(r.returncode, 0, f"sftp: {r.stderr}")
+    with open(back, "rb") as f:
+        check(f.read() == data, "the file came back otherwise")
+
+
+def test_long_a_4_another_key_is_not_let_in():
+    other = os.path.join(OWN, "other")
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other], check=True)
+    conf = os.path.join(OWN, "other-config")
+    with open(conf, "w", encoding="utf-8") as f:
+        f.write(good("ssh-config", "web").replace(keys("web", "user_key"), other))
+    r = subprocess.run(["ssh", "-F", conf, HOST, "true"], env=ENV, stdin=subprocess.DEVNULL,
+                       capture_output=True, timeout=RUN_S, check=False)
+    equal(r.returncode, 255, "status")
+    check(b"Permission denied (publickey)" in r.stderr, f"{r.stderr}")
+
+
+def test_a_5_another_host_is_not_believed():
+    """As the sandbox would be if somebody else answered in its place."""
+    saved = keys("web", "host_key") + ".saved"
+    os.rename(keys("web", "host_key"), saved)
+    os.link(keys("bare", "host_key"), keys("web", "host_key"))
+    try:
+        r = sandbox("ssh", "web", "true")
+    finally:
+        os.rename(saved, keys("web", "host_key"))
+    equal((r.returncode, r.stdout), (255, b""), "status and stdout")
+    check(b"Host key verification failed" in r.stderr, f"{r.stderr}")
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main("remote", globals(), always=("test_00_an_image_with_an_sshd_and_git",)))
