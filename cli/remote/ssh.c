@@ -245,7 +245,6 @@ static int print(const struct ssh *s, const char *name, struct err *e)
 
 static int install(const struct verb *v, const struct ssh *s, struct err *e)
 {
-	struct named n = { .yes = s->yes };
 	struct include in;
 	int rc = include_look(&in, s->file, e);
 
@@ -258,7 +257,7 @@ static int install(const struct verb *v, const struct ssh *s, struct err *e)
 		printf("would put at the top of %s:\n%s", in.file.path, in.line);
 		return 0;
 	}
-	if (!named_confirm(v, &n, "put a line at the top of %s that lets ssh know every sandbox",
+	if (!cli_confirm(v, s->yes, "put a line at the top of %s that lets ssh know every sandbox",
 			   in.file.path))
 		return -EPERM;
 	return include_add(&in, e);
