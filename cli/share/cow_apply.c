@@ -38,31 +38,43 @@ static int conflict(const struct apply *a, const char *how)
 		       "move one of them out of the way", a->c->path, how);
 }
 
-static int copy_data(int from, int to)
+static int copy_range(int from, int to, off_t at, off_t end)
 {
 	static char buf[1u << 20];
 
-	for (;;) {
-		ssize_t n = copy_file_range(from, NULL, to, NULL, 1u << 30, 0);
+	while (at < end) {
+		off_t in = at, out = at;
+		ssize_t n = copy_file_range(from, &in, to, &out, (size_t)(end - at), 0);
 
-		if (!n)
-			return 0;
-		if (n < 0)
-			break;
-	}
-	for (;;) {
-		ssize_t n = read(from, buf, sizeof(buf));
-
+		if (n < 0) {	/* not between these two */
+			n = pread(from, buf, end - at < (off_t)sizeof(buf) ? (size_t)(end - at) :
+				  sizeof(buf), at);
+			if (n > 0)
+				n = pwrite(to, buf, (size_t)n, at);
+		}
 		if (n <= 0)
 			return n ? -errno : 0;
-		for (ssize_t off = 0; off < n;) {
-			ssize_t w = write(to, buf + off, (size_t)(n - off));
-
-			if (w < 0)
-				return -errno;
-			off += w;
-		}
+		at += n;
 	}
+	return 0;
+}
+
+/* Holes stay holes: a guest's file of a few terabytes may have nothing in it. */
+static int copy_data(int from, int to)
+{
+	struct stat st;
+	off_t at = 0;
+	int rc = fstat(from, &st) || ftruncate(to, st.st_size) ? -errno : 0;
+
+	while (!rc && at < st.st_size) {
+		off_t data = lseek(from, at, SEEK_DATA);
+
+		if (data < 0)
+			return errno == ENXIO ? 0 : -errno;
+		at = lseek(from, data, SEEK_HOLE);
+		rc = at < 0 ? -errno : copy_range(from, to, data, at);
+	}
+	return rc;
 }
 
 /* Owner of the file that it replaces, mode and time of the guest's. */
@@ -178,6 +190,35 @@ static int make_folder(const struct apply *a)
 	       fail(a, -errno, "make the folder") : 0;
 }
 
+/*
+ * The folder that it is in may be new, too, and not among what was asked for: made as the
+ * guest's is. Its descriptor, or -errno.
+ */
+static int make_parents(int upper, int lower, const struct cow_change *c)
+{
+	char path[PATH_MAX];
+	const char *name;
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s", c->path);
+	for (char *p = path; (p = strchr(p, '/')); *p++ = '/') {
+		auto_fd up = -1, low = -1;
+
+		*p = '\0';
+		low = cow_open_parent(lower, path, &name);
+		up = cow_open(upper, path, O_RDONLY | O_DIRECTORY);
+		if (low < 0 || up < 0 || fstat(up, &st))
+			return low < 0 ? low : up < 0 ? up : -errno;
+		if (!mkdirat(low, name, 0700)) {
+			if (fchmodat(low, name, st.st_mode & 01777, 0))
+				return -errno;
+		} else if (errno != EEXIST) {
+			return -errno;
+		}
+	}
+	return cow_open_parent(lower, c->path, &name);
+}
+
 static int set_mode(const struct apply *a)
 {
 	auto_fd fd = cow_open(a->low, a->name, O_RDONLY);
@@ -233,6 +274,8 @@ int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_c
 
 	if (c->conflict)
 		return conflict(&a, c->conflict);
+	if (low == -ENOENT && c->kind == COW_ADDED)
+		low = make_parents(upper, lower, c);
 	if (low < 0)
 		return c->kind == COW_DELETED ? 0 : fail(&a, low, "open the folder of");
 	a.up = up;

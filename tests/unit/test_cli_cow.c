@@ -194,6 +194,33 @@ Test(cli_cow, a_moved_file_is_no_conflict)
 	sh("test ! -e low/a && test \"$(cat low/z)\" = one");
 }
 
+Test(cli_cow, one_file_of_a_new_folder_comes_with_the_folder)
+{
+	sh("mkdir -p up/new/er; chmod 750 up/new; echo n >up/new/er/f; echo m >up/new/er/g;"
+	   "echo o >up/new/o");
+	scan();
+	for (size_t i = 0; i < list.n; i++)
+		if (!strcmp(list.v[i].path, "new/er/f"))
+			cr_assert_eq(cow_apply(up, low, &list, &list.v[i], false, false, &e), 0,
+				     "%s", e.msg);
+	sh("test \"$(cd low; find new | sort | tr '\\n' ' ')\" = 'new new/er new/er/f ' &&"
+	   "test $(stat -c %a low/new) = 750 && grep -q n low/new/er/f");
+	cr_assert_str_eq(scan(), "added    new/er/g\nadded    new/o\n");
+	cr_assert_eq(apply(false, false), 0, "%s", e.msg);
+}
+
+Test(cli_cow, holes_stay_holes)
+{
+	struct stat st;
+
+	sh("truncate -s 1T up/hole; printf x | dd of=up/hole bs=1 seek=1G conv=notrunc status=none");
+	cr_assert_eq(apply(false, false), 0, "%s", e.msg);
+	cr_assert_eq(fstatat(low, "hole", &st, 0), 0);
+	cr_assert_eq(st.st_size, 1ll << 40);
+	cr_assert_lt(st.st_blocks, 1000);
+	sh("test \"$(dd if=low/hole bs=1 skip=1G count=1 status=none)\" = x");
+}
+
 Test(cli_cow, a_folder_that_was_removed_goes_file_by_file)
 {
 	whiteout("d");
