@@ -42,10 +42,31 @@ static int refuse(const char *src, const char *place, const char *name, bool who
 	return 0;
 }
 
+/* Where @place leads, or would if it were there: the part of it that is there is followed. */
+static char *leads_to(const char *place, const struct guard_host *host)
+{
+	char part[PATH_MAX], *end;
+
+	snprintf(part, sizeof(part), "%s", place);
+	for (end = part + strlen(part); end > part; end = strrchr(part, '/')) {
+		auto_mem char *real = NULL;
+		char *all;
+
+		*end = '\0';
+		real = *part ? host->resolve(part) : NULL;
+		if (real)
+			return asprintf(&all, "%s%s", strcmp(real, "/") ? real : "",
+					place + (end - part)) < 0 ? NULL : all;
+		if (!strchr(part, '/'))
+			break;
+	}
+	return NULL;
+}
+
 static int look(const char *src, const char *place, bool whole, const struct guard_host *host,
 		struct err *e)
 {
-	auto_mem char *real = host->resolve(place);
+	auto_mem char *real = strcmp(place, "/") ? leads_to(place, host) : NULL;
 	int rc = refuse(src, place, place, whole, e);
 
 	return rc || !real ? rc : refuse(src, real, place, whole, e);
@@ -86,10 +107,23 @@ static char *resolve(const char *path)
 	return realpath(path, NULL);
 }
 
+/* Who became root by sudo(8) or doas(1) has a home, too; NULL: nobody did. */
+static char *sudo_home(void)
+{
+	const char *user = getenv("SUDO_USER");
+	const struct passwd *pw;
+
+	if (!user)
+		user = getenv("DOAS_USER");
+	pw = user && !geteuid() ? getpwnam(user) : NULL;
+	return pw && pw->pw_dir && *pw->pw_dir == '/' && pw->pw_dir[1] ? strdup(pw->pw_dir) : NULL;
+}
+
 int guard_check_here(const char *src, struct err *e)
 {
 	const struct passwd *pw = getpwuid(geteuid());
-	const char *env = getenv("HOME"), *homes[3] = { NULL }, *own[4] = { NULL };
+	const char *env = getenv("HOME"), *homes[4] = { NULL }, *own[4] = { NULL };
+	auto_mem char *theirs = sudo_home();
 	struct place state = { "" }, cache = { "" }, runtime = { "" };
 	const struct guard_host host = { .homes = homes, .own = own, .resolve = resolve };
 	int n = 0, rc = places_state(&state, e);
@@ -104,6 +138,8 @@ int guard_check_here(const char *src, struct err *e)
 		homes[n++] = env;
 	if (pw && pw->pw_dir && *pw->pw_dir == '/' && pw->pw_dir[1])
 		homes[n++] = pw->pw_dir;
+	if (theirs)
+		homes[n++] = theirs;
 	own[0] = state.path;
 	own[1] = cache.path;
 	own[2] = runtime.path;

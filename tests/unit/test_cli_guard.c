@@ -73,6 +73,25 @@ Test(cli_guard, links_are_no_way_round)
 	refused("/data/ann/.config", &ann, "contains /home/ann/.config/gh");
 }
 
+/* It may be there by the time that the guest looks. */
+Test(cli_guard, a_place_that_is_not_there_yet_is_guarded_where_it_would_be)
+{
+	refused("/data/ann/.aws", &ann, "is guarded as /home/ann/.aws");
+	refused("/data/ann/.config/gcloud/x", &ann, "lies in /home/ann/.config/gcloud");
+	refused("/vault/keys", &ann, "is guarded as");
+}
+
+Test(cli_guard, the_home_of_who_became_root)
+{
+	if (geteuid())
+		return;		/* only root became that */
+	setenv("SUDO_USER", "nobody", 1);	/* whose home is /nonexistent */
+	cr_expect_eq(guard_check_here("/nonexistent/.ssh/x", &e), -EPERM);
+	cr_expect(strstr(e.msg, "lies in /nonexistent/.ssh"), "%s", e.msg);
+	cr_expect_eq(guard_check_here("/nonexistent/project", &e), 0, "%s", e.msg);
+	unsetenv("SUDO_USER");
+}
+
 Test(cli_guard, work_is_not_guarded)
 {
 	static const char *const fine[] = {
