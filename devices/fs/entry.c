@@ -13,6 +13,7 @@
 
 /* What a batch of FORGETs may hold is bounded by the request; so many are taken at most. */
 #define FORGETS_MAX 65536u
+#define LOOKS_MAX 16u
 
 static void entry_fill(struct fs *fs, struct share *s, const struct inode *n,
 		       const struct statx *st, int dirfd, const char *name,
@@ -23,7 +24,8 @@ static void entry_fill(struct fs *fs, struct share *s, const struct inode *n,
 	attr_fill(fs, s, n, st, -1, dirfd, name, &e->attr);
 }
 
-int entry_find(struct fs *fs, struct inode *parent, const char *name, struct fuse_entry_out *e)
+static int look(struct fs *fs, struct inode *parent, const char *name, bool locked,
+		struct fuse_entry_out *e)
 {
 	struct lookup l;
 	struct inode *n;
@@ -34,12 +36,28 @@ int entry_find(struct fs *fs, struct inode *parent, const char *name, struct fus
 			tree_found_end(fs, &l);
 		return rc;
 	}
+	l.f.must_hold = !locked && parent->share->mode == FS_COW;
 	rc = inode_find(fs, parent->share, parent, name, &l.f, true, &n);
 	if (!rc) {
 		entry_fill(fs, parent->share, n, &l.f.st, l.dir[l.f.layer].fd, name, e);
 		inode_put(fs, n);
 	}
 	tree_found_end(fs, &l);
+	return rc;
+}
+
+/* Without the tree's lock, which a large copy may hold, unless there is no end of changes. */
+int entry_find(struct fs *fs, struct inode *parent, const char *name, struct fuse_entry_out *e)
+{
+	int rc = -EAGAIN;
+
+	for (unsigned i = 0; rc == -EAGAIN && i < LOOKS_MAX; i++)
+		rc = look(fs, parent, name, false, e);
+	if (rc != -EAGAIN)
+		return rc;
+	tree_lock(parent->share);
+	rc = look(fs, parent, name, true, e);
+	tree_unlock(parent->share);
 	return rc;
 }
 

@@ -332,6 +332,14 @@ int inode_find(struct fs *fs, struct share *s, struct inode *parent, const char 
 	int rc = 0;
 
 	pthread_mutex_lock(&fs->lock);
+	/* What is told here of a copy that was made meanwhile would be believed: it has none. */
+	if (f->must_hold && f->changes != s->changes) {
+		pthread_mutex_unlock(&fs->lock);
+		*out = NULL;
+		return -EAGAIN;
+	}
+	if (!f->must_hold)
+		s->changes++;	/* a name may be another's now */
 	n = known(fs, s, f);
 	if (n) {
 		n->refs++;
@@ -381,6 +389,7 @@ void inode_unlinked(struct fs *fs, struct inode *parent, const char *name,
 	struct inode *n;
 
 	pthread_mutex_lock(&fs->lock);
+	parent->share->changes++;
 	n = by_ident(fs, parent->share, id);
 	if (n && n->key[layer].node) {
 		n->refs++;
@@ -405,6 +414,7 @@ void inode_renamed(struct fs *fs, struct inode *n, struct inode *parent, const c
 void inode_raised(struct fs *fs, struct inode *n, enum fs_layer layer, const struct ident *id)
 {
 	pthread_mutex_lock(&fs->lock);
+	n->share->changes++;
 	if (n->type != S_IFDIR) {
 		key_clear(fs, n, FS_LOWER);
 		n->layers = 0;
@@ -420,6 +430,7 @@ void inode_raised(struct fs *fs, struct inode *n, enum fs_layer layer, const str
 void inode_alone(struct fs *fs, struct inode *n)
 {
 	pthread_mutex_lock(&fs->lock);
+	n->share->changes++;
 	key_clear(fs, n, FS_LOWER);
 	n->layers &= (uint8_t)~(1u << FS_LOWER);
 	pthread_mutex_unlock(&fs->lock);

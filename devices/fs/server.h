@@ -46,6 +46,7 @@ struct share {
 	pthread_mutex_t tree;
 	atomic_uint wip_name;		/* the next name in there */
 	struct inode *node;		/* its root, held */
+	unsigned changes;		/* of what inodes are known to be; fs.lock */
 	unsigned users;			/* requests at work; fs.lock */
 	unsigned inodes;		/* that point here, and one for itself; fs.lock */
 	bool gone;			/* no new users; fs.lock */
@@ -190,10 +191,13 @@ struct found {
 	struct ident shown;		/* whose number the guest sees; a copy's is its origin's */
 	bool hidden;			/* a whiteout is there, and nothing else */
 	bool below;			/* the name exists in the lower layer */
+	bool must_hold;			/* found without the tree's lock: it may be old by now */
+	unsigned changes;		/* share.changes before looking */
 };
 /*
  * The inode for it, held, made if need be; its name is now @name in @parent. @looked: it
- * counts as one more reference of the guest. -ENFILE at FS_INODES_MAX, -ENOMEM, -ESTALE.
+ * counts as one more reference of the guest. -ENFILE at FS_INODES_MAX, -ENOMEM, -ESTALE;
+ * -EAGAIN with f->must_hold: something changed since, look again.
  */
 int inode_find(struct fs *fs, struct share *s, struct inode *parent, const char *name,
 	       const struct found *f, bool looked, struct inode **n) must_check;

@@ -102,6 +102,7 @@ int tree_find(struct fs *fs, struct inode *parent, const char *name, struct look
 		return -ENOTDIR;
 	pthread_mutex_lock(&fs->lock);
 	layers = parent->layers;
+	l->f.changes = parent->share->changes;
 	pthread_mutex_unlock(&fs->lock);
 	if (layers & 1u << FS_UPPER)
 		rc = find_upper(fs, parent, name, l);

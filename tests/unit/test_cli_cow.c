@@ -213,7 +213,8 @@ Test(cli_cow, holes_stay_holes)
 {
 	struct stat st;
 
-	sh("truncate -s 1T up/hole; printf x | dd of=up/hole bs=1 seek=1G conv=notrunc status=none");
+	sh("truncate -s 1T up/hole;"
+	   "printf x | dd of=up/hole bs=1 seek=1G conv=notrunc status=none");
 	cr_assert_eq(apply(false, false), 0, "%s", e.msg);
 	cr_assert_eq(fstatat(low, "hole", &st, 0), 0);
 	cr_assert_eq(st.st_size, 1ll << 40);

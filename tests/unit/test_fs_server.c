@@ -7,6 +7,7 @@
 #include "devices/fs/confine.h"
 #include "devices/fs/place.h"
 #include "devices/fs/state.h"
+#include "devices/fs/tree.h"
 #include "vmm/base.h"
 
 static char top[64];
@@ -320,6 +321,32 @@ static int climb(void)
 	if (mkdirat(root, "../new", 0700) == 0 || errno != EACCES)
 		return 5;
 	return mkdirat(root, "new", 0700) ? 6 : 0;
+}
+
+/* A copy was made between looking and telling: the guest must not be told of the old file. */
+Test(fs_server, what_changed_meanwhile_is_looked_for_again)
+{
+	struct inode *root, *n, *again;
+	struct lookup l, now;
+
+	share(1, FS_COW, "b", "b.upper");
+	put("b/f", "text");
+	root = fs.share[1]->node;
+	cr_assert_eq(tree_find(&fs, root, "f", &l), 0);
+	cr_assert_eq(l.f.layers, 1u << FS_LOWER);
+	cr_assert_eq(inode_find(&fs, fs.share[1], root, "f", &l.f, true, &n), 0);
+	cr_assert_eq(tree_raise(&fs, n, true), 0);
+	l.f.must_hold = true;
+	cr_assert_eq(inode_find(&fs, fs.share[1], root, "f", &l.f, true, &again), -EAGAIN);
+	cr_assert_eq(tree_find(&fs, root, "f", &now), 0);
+	now.f.must_hold = true;
+	cr_assert_eq(inode_find(&fs, fs.share[1], root, "f", &now.f, true, &again), 0);
+	cr_assert_eq(again, n);
+	cr_assert_eq(n->layers, 1u << FS_UPPER);
+	inode_put(&fs, n);
+	inode_put(&fs, again);
+	tree_found_end(&fs, &l);
+	tree_found_end(&fs, &now);
 }
 
 Test(fs_server, behind_the_lock_only_the_shares_open)
