@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include "cli/cli.h"
+#include "cli/store/autostart.h"
 #include "cli/store/event.h"
 #include "cli/keeper/priv.h"
 #include "cli/run/launch.h"
@@ -170,6 +171,7 @@ static void note_end(struct keeper *k)
 
 static int begin(struct keeper *k, struct settings *s, struct err *e)
 {
+	struct err quiet = { 0 };
 	int rc = configure(k, s, e);
 
 	if (rc)
@@ -179,6 +181,9 @@ static int begin(struct keeper *k, struct settings *s, struct err *e)
 	k->state.started_ns = realtime();
 	k->state.ended_ns = 0;
 	k->state.reason[0] = k->state.runtime[0] = '\0';
+	/* Whoever wrote the setting may have been killed before the unit was there, or gone. */
+	if (autostart_set(k->box.name, k->conf.autostart, &quiet))
+		cli_say("%s", quiet.msg);
 	rc = store_state_write(&k->box, &k->state, e);
 	if (!rc)
 		rc = launch(&k->m, &k->conf, k->box.name, true, k->sigfd, e);

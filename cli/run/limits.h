@@ -14,6 +14,12 @@ const char *limits_cpus_text(const cpu_set_t *set, char *buf, size_t len);
 /* Bind this process, and with it what it starts, to the CPUs of --pin. */
 int limits_pin(const struct run_conf *c, struct err *e) must_check;
 
+/*
+ * Is there room for a new disk of that size, in the state folder (@kept) or in the cache? Not for
+ * one that is there already: what it takes is no longer free.
+ */
+int limits_disk(const struct run_conf *c, bool kept, struct err *e) must_check;
+
 /* How many CPUs, fractions included; and as text, as in "1.5". */
 double run_cpus(const struct run_conf *c);
 const char *run_cpus_text(const struct run_conf *c, char buf[static 16]);

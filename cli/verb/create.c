@@ -5,6 +5,7 @@
  * What a sandbox is made of is settled here: the person's defaults, then the flags.
  * Whatever the host cannot give is refused now, not at the first start.
  */
+#include "cli/run/limits.h"
 #include "cli/store/autostart.h"
 #include "cli/store/event.h"
 #include "cli/verb/named.h"
@@ -51,6 +52,8 @@ int create_settings(struct named *n, struct settings *s, struct err *e)
 		rc = settings_apply(s, "", NULL, &c, "the configuration", e);
 	if (!rc)
 		rc = run_conf_check(&c, e);
+	if (!rc)
+		rc = limits_disk(&c, true, e);
 	run_conf_free(&c);
 	return rc;
 }

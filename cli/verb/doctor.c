@@ -25,37 +25,48 @@ void doctor_set(struct doctor_finding *f, enum doctor_grade grade, const char *r
 	va_end(ap);
 }
 
-static void print_line(const struct doctor_check *c, const struct doctor_finding *f)
+static void print_line(const char *name, const struct doctor_finding *f)
 {
-	printf("%-4s  %-13s %s", grades[f->grade], c->name, f->what);
+	printf("%-4s  %-13s %s", grades[f->grade], name, f->what);
 	if (f->remedy[0])
 		printf(" \u2014 %s", f->remedy);
 	putchar('\n');
 }
 
-static void add_object(json_t *list, const struct doctor_check *c, const struct doctor_finding *f)
+static void add_object(json_t *list, const char *name, const struct doctor_finding *f)
 {
-	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s*}", "check", c->name, "grade",
+	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s*}", "check", name, "grade",
 		f->grade == DOCTOR_FAIL ? "fail" : grades[f->grade], "found", f->what, "remedy",
 		f->remedy[0] ? f->remedy : NULL));
 }
 
-/* Returns the worst grade. */
-static enum doctor_grade run_all(const struct doctor_check *c, json_t *list)
+struct report { json_t *list; enum doctor_grade worst; };
+
+static void found(const char *name, const struct doctor_finding *f, void *arg)
 {
-	enum doctor_grade worst = DOCTOR_OK;
+	struct report *r = arg;
 
-	for (; c->name; c++) {
-		struct doctor_finding f = { 0 };
+	if (r->list)
+		add_object(r->list, name, f);
+	else
+		print_line(name, f);
+	r->worst = f->grade > r->worst ? f->grade : r->worst;
+}
 
-		c->run(&f);
-		if (list)
-			add_object(list, c, &f);
-		else
-			print_line(c, &f);
-		worst = f.grade > worst ? f.grade : worst;
-	}
-	return worst;
+static void run_all(struct report *r)
+{
+	static const struct doctor_check *const parts[] = {
+		doctor_kvm_checks, doctor_host_checks, doctor_own_checks,
+	};
+
+	for (unsigned i = 0; i < ARRAY_LEN(parts); i++)
+		for (const struct doctor_check *c = parts[i]; c->name; c++) {
+			struct doctor_finding f = { 0 };
+
+			c->run(&f);
+			found(c->name, &f, r);
+		}
+	doctor_boxes(found, r);
 }
 
 static int print_json(json_t *list, bool ok)
@@ -84,10 +95,9 @@ static const struct opt doctor_opts[] = {
 static int doctor_main(const struct verb *v, int argc, char **argv)
 {
 	struct doctor_conf conf = { 0 };
-	enum doctor_grade worst, w;
+	struct report r = { 0 };
 	struct opt_end end;
 	int status = cli_begin(v, argc, argv, &conf, &end);
-	json_t *list;
 
 	if (status >= 0)
 		return status;
@@ -95,18 +105,17 @@ static int doctor_main(const struct verb *v, int argc, char **argv)
 		cli_say("doctor: '%s' is one word too many", argv[end.words]);
 		return CLI_USAGE;
 	}
-	list = conf.json ? json_array() : NULL;
-	worst = run_all(doctor_kvm_checks, list);
-	w = run_all(doctor_host_checks, list);
-	worst = w > worst ? w : worst;
-	status = worst == DOCTOR_FAIL ? CLI_FAILED : CLI_OK;
-	if (conf.json && print_json(list, status == CLI_OK))
+	r.list = conf.json ? json_array() : NULL;
+	run_all(&r);
+	status = r.worst == DOCTOR_FAIL ? CLI_FAILED : CLI_OK;
+	if (conf.json && print_json(r.list, status == CLI_OK))
 		status = CLI_FAILED;
-	json_decref(list);
+	json_decref(r.list);
 	return fflush(stdout) ? CLI_FAILED : status;
 }
 
 const struct verb verb_doctor = {
-	.name = "doctor", .args = "", .summary = "Check this host, and say what to do about it",
+	.name = "doctor", .args = "",
+	.summary = "Check this host, what this program keeps on it and each sandbox, and say what to do",
 	.example = "  sandbox doctor\n", .table = doctor_opts, .main = doctor_main,
 };

@@ -12,7 +12,7 @@
 enum doctor_grade {
 	DOCTOR_OK,
 	DOCTOR_WARN,	/* works, but something is slower or weaker than it could be */
-	DOCTOR_FAIL,	/* `sandbox run` cannot work */
+	DOCTOR_FAIL,	/* `sandbox run`, or this sandbox, cannot work */
 };
 
 struct doctor_finding {
@@ -29,6 +29,10 @@ struct doctor_check {
 /* In the order in which they are printed. The last one has a NULL name. */
 extern const struct doctor_check doctor_host_checks[];	/* doctor_host.c */
 extern const struct doctor_check doctor_kvm_checks[];	/* doctor_kvm.c */
+extern const struct doctor_check doctor_own_checks[];	/* doctor_own.c: what this program keeps */
+/* The same of each sandbox, "sandbox NAME" (doctor_box.c). */
+void doctor_boxes(void (*found)(const char *name, const struct doctor_finding *f, void *arg),
+		  void *arg);
 
 void doctor_set(struct doctor_finding *f, enum doctor_grade grade, const char *remedy,
 		const char *what, ...) printf_like(4, 5);

