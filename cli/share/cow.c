@@ -345,8 +345,9 @@ static int walk_entry(struct walk *w, int upper, int lower, const char *name)
 	    fstatat(upper, name, &up, AT_SYMLINK_NOFOLLOW))
 		return errno == ENOENT ? 0 : failed(w, -errno);
 	if (below && (cow_is_whiteout(&up) || S_ISDIR(up.st_mode) != S_ISDIR(low.st_mode))) {
-		rc = walk_deleted(w, lower, name, when.stx_mask & STATX_BTIME ? &when.stx_btime :
-				  &when.stx_ctime);
+		/* (A whiteout's own time is when it was made: nothing ever changes one.) */
+		rc = walk_deleted(w, lower, name, cow_is_whiteout(&up) ? &when.stx_mtime :
+				  when.stx_mask & STATX_BTIME ? &when.stx_btime : &when.stx_ctime);
 		below = false;
 	}
 	if (rc || cow_is_whiteout(&up))

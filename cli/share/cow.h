@@ -58,6 +58,13 @@ int cow_diff(int upper, int lower, const struct cow_change *c, const char *prefi
 int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_change *c,
 	      bool any_link, bool live, struct err *e) must_check;
 
+/*
+ * Before what a stopped sandbox changed is applied and goes from its upper tree: folders that
+ * hide all of the host's by a mark hide each entry by itself, so that what was applied is seen
+ * there again. Nothing that is seen changes.
+ */
+int cow_flatten(int upper, int lower, struct err *e) must_check;
+
 /* ---- for cow*.c ---- */
 
 /* Open a directory or a regular file below @root, no link followed, closed modes opened. -errno. */

@@ -209,6 +209,36 @@ Test(cli_cow, one_file_of_a_new_folder_comes_with_the_folder)
 	cr_assert_eq(apply(false, false), 0, "%s", e.msg);
 }
 
+static void opaque(const char *path)
+{
+	int fd = openat(up, path, O_RDONLY);
+
+	cr_assert_eq(fsetxattr(fd, UPPER_OPAQUE, "y", 1, 0), 0);
+	close(fd);
+}
+
+/* What was taken over from a folder of the guest's is seen there again. */
+Test(cli_cow, folders_that_hid_the_hosts_do_not_hide_what_was_applied)
+{
+	sh("mkdir -p up/new/er up/d; echo n >up/new/er/f; echo x >up/d/x; sleep 0.02;"
+	   "echo late >low/d/late");
+	opaque("new");
+	opaque("new/er");
+	opaque("d");
+	scan();
+	cr_assert_eq(cow_flatten(up, low, &e), 0, "%s", e.msg);
+	cr_assert_str_eq(scan(), "deleted  d/in/c\ndeleted  d/in, a folder\n"
+			 "deleted  d/late (conflict: it was changed on the host meanwhile)\n"
+			 "added    d/x\nadded    new, a folder\nadded    new/er, a folder\n"
+			 "added    new/er/f\n");
+	cr_assert_eq(apply(false, false), 1);
+	cr_assert(strstr(e.msg, "late was changed on the host"), "%s", e.msg);
+	cr_assert_str_eq(scan(), "deleted  d/late (conflict: it was changed on the host "
+			 "meanwhile)\n");
+	sh("test -f low/new/er/f && test -f low/d/x && test -f low/d/late && test ! -e low/d/in &&"
+	   "test ! -e up/new/er/f && test -c up/d/late && test ! -e up/d/in");
+}
+
 Test(cli_cow, holes_stay_holes)
 {
 	struct stat st;
@@ -236,12 +266,8 @@ Test(cli_cow, a_folder_that_was_removed_goes_file_by_file)
 
 Test(cli_cow, kinds_that_change_and_opaque_folders)
 {
-	int fd;
-
 	sh("mkdir up/d; echo f >up/d/f; mkdir up/a; echo x >up/a/x; echo now >up/link");
-	fd = openat(up, "d", O_RDONLY);
-	cr_assert_eq(fsetxattr(fd, UPPER_OPAQUE, "y", 1, 0), 0);
-	close(fd);
+	opaque("d");
 	cr_assert_str_eq(scan(), "deleted  a\nadded    a, a folder\nadded    a/x\n"
 			 "deleted  d/in/c\ndeleted  d/in, a folder\nadded    d/f\nchanged  link\n");
 	cr_assert_eq(apply(false, false), 0, "%s", e.msg);
