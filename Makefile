@@ -237,13 +237,15 @@ $(O)/unit-kvm: $(patsubst %.c,$(O)/%.o,$(UNIT_KVM_SRC)) $(LIBHOST)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
 
 # A program that tries what the jail forbids.
-JAIL_TESTS := $(addprefix $(O)/tests/jail/,walls record)
+JAIL_TESTS := $(addprefix $(O)/tests/jail/,walls record record-fsd)
+$(O)/tests/jail/record-fsd: $(O)/tests/jail/record
+	@ln -sf record $@
 $(O)/tests/jail/record: $(O)/tests/jail/record.o
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@
 
 $(O)/tests/jail/walls: $(addprefix $(O)/,tests/jail/walls.o tests/jail/world.o tests/jail/acts.o \
-		cli/base/spawn.o) $(LIBHOST)
+		cli/base/spawn.o cli/share/enclose.o) $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -o $@
 

@@ -153,12 +153,13 @@ jail() {
 	scripts jail
 }
 fs() {
-	step "fs: build" 600 one $MAKE $jobs all "$O/tests/fs/posix"
-	scripts fs
+	step "fs: build" 600 one $MAKE $jobs all "$O/tests/fs/posix" jail-test-build
+	FSD=$(readlink -f "$O")/tests/jail/record-fsd scripts fs
 }
 e2e() {
 	step "e2e: build" 600 one $MAKE $jobs all guest jail-test-build
-	SANDBOX_VMM=$(readlink -f "$O")/tests/jail/record scripts e2e
+	SANDBOX_VMM=$(readlink -f "$O")/tests/jail/record \
+		SANDBOX_FSD=$(readlink -f "$O")/tests/jail/record-fsd scripts e2e
 }
 
 # After the others: was all made that is allowed?

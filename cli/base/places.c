@@ -161,15 +161,20 @@ static int find(struct place *p, const char *near, const char *inst, int mode, s
 	return rc ? rc : -ENOENT;
 }
 
+/* A program that the environment names. */
+static int named(struct place *p, const char *own, const char *what, const char *by, struct err *e)
+{
+	if (access(own, X_OK))
+		return err_set(e, -errno, "run %s %s, named by %s", what, own, by);
+	return print(p, e, "%s", own);
+}
+
 int places_vmm(struct place *p, struct err *e)
 {
 	const char *own = getenv("SANDBOX_VMM");
 
-	if (own && *own) {
-		if (access(own, X_OK))
-			return err_set(e, -errno, "run the monitor %s, named by SANDBOX_VMM", own);
-		return print(p, e, "%s", own);
-	}
+	if (own && *own)
+		return named(p, own, "the monitor", "SANDBOX_VMM", e);
 	if (!find(p, "sandbox-vmm", "libexec/sandbox/sandbox-vmm", X_OK, e))
 		return 0;
 	return err_say(e, -ENOENT, "the monitor sandbox-vmm is neither beside this program nor in "
@@ -178,6 +183,10 @@ int places_vmm(struct place *p, struct err *e)
 
 int places_fsd(struct place *p, struct err *e)
 {
+	const char *own = getenv("SANDBOX_FSD");
+
+	if (own && *own)
+		return named(p, own, "the file server", "SANDBOX_FSD", e);
 	if (!find(p, "sandbox-fsd", "libexec/sandbox/sandbox-fsd", X_OK, e))
 		return 0;
 	return err_say(e, -ENOENT, "the file server sandbox-fsd is neither beside this program nor "

@@ -29,7 +29,7 @@ int places_cache(struct place *p, struct err *e) must_check;
 
 /*
  * The monitor ($SANDBOX_VMM, else beside this program, else in libexec), the server of
- * shared folders (beside this program, else in libexec), the guest's kernel and its initial
+ * shared folders ($SANDBOX_FSD, and so on), the guest's kernel and its initial
  * RAM file system (in guest/ beside this program, else in share). -ENOENT with a sentence
  * that says how to get it.
  */

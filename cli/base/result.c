@@ -86,14 +86,24 @@ static void add_words(json_t *yes, json_t *no, const char *w)
 	}
 }
 
-/* {"mode": ..., "walls": [those that stand], "missing": [the others], "limits": [...]} */
+/* {"walls": [those that stand], "missing": [the others]} */
+static json_t *server(const struct result *r)
+{
+	json_t *stand = json_array(), *missing = json_array();
+
+	add_words(stand, missing, r->server);
+	return json_pack("{s:o, s:o}", "walls", stand, "missing", missing);
+}
+
+/* The same for the monitor, with {"mode": ..., "limits": [...], "server": its server's} */
 static json_t *jail(const struct result *r)
 {
 	json_t *stand = json_array(), *missing = json_array(), *limits = json_array();
 	add_words(stand, missing, r->walls);
 	add_words(limits, missing, r->limits ? r->limits : "");
-	return json_pack("{s:s, s:o, s:o, s:o}", "mode", r->jail, "walls", stand,
-			 "missing", missing, "limits", limits);
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "mode", r->jail, "walls", stand,
+			 "missing", missing, "limits", limits,
+			 "server", r->server && *r->server ? server(r) : json_null());
 }
 
 static json_t *describe(const struct result *r)

@@ -18,6 +18,7 @@ struct result {
 	const char *jail;		/* --jail's word; NULL: of another process's doing */
 	const char *walls;		/* with it: as monitor.walls */
 	const char *limits;		/* as monitor_limits() */
+	const char *server;		/* of the server of shared folders; "": there is none */
 	const char *error;		/* sentence; NULL when the command ran */
 };
 

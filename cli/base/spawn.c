@@ -176,13 +176,21 @@ static bool is_worker(int dir, const char *tid)
 	       (flags & WORKER_FLAGS);
 }
 
-static int verify_thread(int dir, const char *tid, struct err *e)
+static bool caps_within(const char *text, const char *line, uint64_t caps)
+{
+	const char *p = strstr(text, line);
+	unsigned long long has;
+
+	return p && sscanf(p + strlen(line), "%llx", &has) == 1 && !(has & ~caps);
+}
+
+static int verify_thread(int dir, const char *tid, uint64_t caps, struct err *e)
 {
 	static const struct { const char *line, *what; } want[] = {
 		{ "\nSeccomp:\t2\n", "a seccomp filter" },
 		{ "\nNoNewPrivs:\t1\n", "no_new_privs" },
-		{ "\nCapEff:\t0000000000000000\n", "an empty set of capabilities" },
 	};
+	static const char *const sets[] = { "\nCapPrm:\t", "\nCapEff:\t" };
 	char path[64], text[4096];
 
 	snprintf(path, sizeof(path), "%.20s/status", tid);
@@ -192,10 +200,14 @@ static int verify_thread(int dir, const char *tid, struct err *e)
 		if (!strstr(text, want[i].line))
 			return err_say(e, -EPERM, "thread %s is without %s, although it said "
 				       "otherwise", tid, want[i].what);
+	for (size_t i = 0; i < ARRAY_LEN(sets); i++)
+		if (!caps_within(text, sets[i], caps))
+			return err_say(e, -EPERM, "thread %s has capabilities, although it said "
+				       "otherwise", tid);
 	return 0;
 }
 
-int spawn_verify(pid_t pid, struct err *e)
+int spawn_verify(pid_t pid, uint64_t caps, struct err *e)
 {
 	char path[64];
 	DIR *d;
@@ -208,7 +220,7 @@ int spawn_verify(pid_t pid, struct err *e)
 		return err_set(e, -EPERM, "look at process %d", (int)pid);
 	for (const struct dirent *de; !rc && (de = readdir(d));)
 		if (de->d_name[0] != '.' && !is_worker(dirfd(d), de->d_name)) {
-			rc = verify_thread(dirfd(d), de->d_name, e);
+			rc = verify_thread(dirfd(d), de->d_name, caps, e);
 			seen++;
 		}
 	closedir(d);

@@ -31,8 +31,8 @@ struct spawn {
  */
 pid_t spawn_start(const struct spawn *s, int *pidfd, struct err *e) must_check;
 /*
- * Does every thread of @pid have a seccomp filter, no_new_privs and no capability, as
- * /proc tells? 0; -EPERM with a sentence.
+ * Does every thread of @pid have a seccomp filter, no_new_privs and no capability but those
+ * of @caps (bits), as /proc tells? 0; -EPERM with a sentence.
  */
-int spawn_verify(pid_t pid, struct err *e) must_check;
+int spawn_verify(pid_t pid, uint64_t caps, struct err *e) must_check;
 #endif

@@ -141,7 +141,8 @@ static int start_monitor(struct machine *m, struct monitor_conf *c, struct err *
 
 	if (!c->shares)
 		return monitor_start(&m->mon, c, e);
-	rc = shared_start(&m->shared, c->shares, c->cow_dir, c->owner, c->server, e);
+	rc = shared_start(&m->shared, c->shares, c->cow_dir, c->owner, c->jail,
+			  c->server, e);
 	if (rc)
 		return rc;
 	rc = monitor_start(&m->mon, c, e);

@@ -179,7 +179,9 @@ int monitor_verify(const struct monitor *m, const char *jail, struct err *e)
 	if (jail && !strcmp(jail, "strict") && (!m->walls[0] || strchr(m->walls, '-')))
 		return err_say(e, -EPERM, "the monitor has not all of its walls: %s",
 			       m->walls[0] ? m->walls : "none");
-	return monitor_wall(m, "seccomp") && monitor_wall(m, "caps") ? spawn_verify(m->pid, e) : 0;
+	if (!monitor_wall(m, "seccomp") || !monitor_wall(m, "caps"))
+		return 0;
+	return spawn_verify(m->pid, 0, e);
 }
 
 static int send_snapshot(int fd, const int files[MONITOR_FILES], bool diff)

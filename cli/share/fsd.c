@@ -14,6 +14,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include "cli/share/enclose.h"
 #include "cli/share/fsd.h"
 #include "cli/base/places.h"
 #include "cli/base/spawn.h"
@@ -31,21 +32,22 @@ static int make_window(struct err *e)
 	return take_fd(&fd);
 }
 
-static int start(struct fsd *f, int window, int socket, int control, struct err *e)
+static int start(struct fsd *f, const char *jail, int window, int socket, int control,
+		 struct err *e)
 {
 	struct place path;
 	int log[2] = { -1, -1 }, rc = places_fsd(&path, e);
-	char *const argv[] = { path.path, (char[]){ "--window-fd" }, (char[]){ "3" },
-			       (char[]){ "--socket-fd" }, (char[]){ "4" },
-			       (char[]){ "--control-fd" }, (char[]){ "5" },
-			       (char[]){ "--parent-fd" }, (char[]){ "6" }, NULL };
+	union { const char *c[12]; char *v[12]; } argv = { .c = {
+		path.path, "--window-fd", "3", "--socket-fd", "4", "--control-fd", "5",
+		"--parent-fd", "6", "--jail", jail } };
 	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	bool piped = !rc && null >= 0 && !pipe2(log, O_CLOEXEC | O_NONBLOCK);
 	auto_fd log_r = log[0];
 	auto_fd log_w = log[1];
 	const struct spawn s = {
-		.argv = argv, .fd = { null, null, log_w, window, socket, control, SPAWN_PARENT },
-		.nfd = 7, .lost = "sandbox-fsd could not be executed\n", .lost_fd = STDERR_FILENO,
+		.argv = argv.v, .fd = { null, null, log_w, window, socket, control, SPAWN_PARENT },
+		.nfd = 7, .no_namespace = f->none,
+		.lost = "sandbox-fsd could not be executed\n", .lost_fd = STDERR_FILENO,
 	};
 
 	if (rc)
@@ -58,36 +60,6 @@ static int start(struct fsd *f, int window, int socket, int control, struct err 
 		return f->pid;
 	}
 	f->log_fd = take_fd(&log_r);
-	return 0;
-}
-
-int fsd_start(struct fsd *f, int vm_fd[2], struct err *e)
-{
-	int data[2] = { -1, -1 }, control[2] = { -1, -1 };
-	auto_fd window = -1;
-	int rc;
-
-	*f = (struct fsd)FSD_NONE;
-	window = make_window(e);
-	if (window < 0)
-		return window;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, data))
-		return err_set(e, -errno, "make a socket");
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control)) {
-		rc = err_set(e, -errno, "make a socket");
-	} else {
-		f->control = control[0];
-		rc = start(f, window, data[1], control[1], e);
-		close(control[1]);
-	}
-	close(data[1]);
-	if (rc) {
-		close(data[0]);
-		fsd_stop(f);
-		return rc;
-	}
-	vm_fd[0] = take_fd(&window);
-	vm_fd[1] = data[0];
 	return 0;
 }
 
@@ -109,7 +81,9 @@ static int send_words(int to, const char *words, const int *fds, size_t n_fds)
 	return sendmsg(to, &m, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static int ask(struct fsd *f, const char *words, const int *fds, size_t n_fds, struct err *e)
+/* What follows "ok " goes to @text, unless that is NULL. */
+static int ask(struct fsd *f, const char *words, const int *fds, size_t n_fds, char *text,
+	       size_t len, struct err *e)
 {
 	struct pollfd p = { .fd = f->control, .events = POLLIN };
 	char answer[FS_CONTROL_MAX];
@@ -129,6 +103,8 @@ static int ask(struct fsd *f, const char *words, const int *fds, size_t n_fds, s
 		return e->code;
 	}
 	answer[n] = '\0';
+	if (text)
+		snprintf(text, len, "%s", answer + (strncmp(answer, "ok ", 3) ? n : 3));
 	if (!strncmp(answer, "ok", 2))
 		return 0;
 	return err_say(e, -EIO, "%.200s", answer + (strncmp(answer, "error ", 6) ? 0 : 6));
@@ -136,7 +112,79 @@ static int ask(struct fsd *f, const char *words, const int *fds, size_t n_fds, s
 
 int fsd_ask(struct fsd *f, const char *words, int fd, struct err *e)
 {
-	return ask(f, words, &fd, fd >= 0, e);
+	return ask(f, words, &fd, fd >= 0, NULL, 0, e);
+}
+
+/* ---- its jail ---- */
+
+const char *fsd_walls(const struct fsd *f, char *buf, size_t len)
+{
+	static const char *const states[] = { "", " ", " -" };
+
+	snprintf(buf, len, "%s%s%s%s%s", f->walls, states[f->enclosed],
+		 f->enclosed ? "enclosed" : "", states[f->locked], f->locked ? "landlock" : "");
+	return buf;
+}
+
+/* What one share lacks is lacking. */
+static int note(struct fsd *f, enum fsd_wall *w, bool stands, struct err *e)
+{
+	char text[FSD_WALLS_MAX];
+
+	*w = stands && *w != FSD_MISSING ? FSD_STANDS : FSD_MISSING;
+	if (stands || !f->strict)
+		return 0;
+	return err_say(e, -EPERM, "the server of shared folders has not all of its walls: %s "
+		       "(--jail=auto does without)", fsd_walls(f, text, sizeof(text)));
+}
+
+/* Root uses other users' files, and keeps what that takes: CAP_DAC_*, CAP_FOWNER. */
+static int verify(struct fsd *f, struct err *e)
+{
+	uint64_t caps = geteuid() ? 0 : 1u << 1 | 1u << 2 | 1u << 3;
+	int rc = ask(f, "jail", NULL, 0, f->walls, sizeof(f->walls), e);
+
+	if (rc)
+		return rc;
+	if (f->strict && (strchr(f->walls, '-') || !strstr(f->walls, "seccomp")))
+		return err_say(e, -EPERM, "the server of shared folders has not all of its walls: "
+			       "%s", f->walls);
+	return strstr(f->walls, "-seccomp") ? 0 : spawn_verify(f->pid, caps, e);
+}
+
+int fsd_start(struct fsd *f, const char *jail, int vm_fd[2], struct err *e)
+{
+	int data[2] = { -1, -1 }, control[2] = { -1, -1 };
+	auto_fd window = -1;
+	int rc;
+
+	jail = jail ? jail : "auto";
+	*f = (struct fsd)FSD_NONE;
+	f->strict = !strcmp(jail, "strict");
+	f->none = !strcmp(jail, "none");
+	window = make_window(e);
+	if (window < 0)
+		return window;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, data))
+		return err_set(e, -errno, "make a socket");
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, control)) {
+		rc = err_set(e, -errno, "make a socket");
+	} else {
+		f->control = control[0];
+		rc = start(f, jail, window, data[1], control[1], e);
+		close(control[1]);
+	}
+	if (!rc && !f->none)
+		rc = verify(f, e);
+	close(data[1]);
+	if (rc) {
+		close(data[0]);
+		fsd_stop(f);
+		return rc;
+	}
+	vm_fd[0] = take_fd(&window);
+	vm_fd[1] = data[0];
+	return 0;
 }
 
 /* By its real path: if a link has come in between since it was checked, it is not opened. */
@@ -154,15 +202,33 @@ int fsd_share(struct fsd *f, const struct share *s, int upper, const uint32_t ow
 {
 	char words[FS_CONTROL_MAX];
 	auto_fd folder = open_folder(s->src, e);
-	const int fds[2] = { folder, upper };
-	int rc;
+	auto_fd own = -1, own_upper = -1;
+	int fds[2] = { folder, upper }, rc = 0;
 
 	if (folder < 0)
 		return folder;
+	if (!f->none) {
+		own = enclose(folder, s->mode != SHARE_RW);
+		own_upper = upper < 0 || own < 0 ? -1 : enclose(upper, false);
+		rc = note(f, &f->enclosed, own >= 0 && (upper < 0 || own_upper >= 0), e);
+		fds[0] = own >= 0 ? own : folder;
+		fds[1] = own_upper >= 0 ? own_upper : upper;
+	}
+	if (rc)
+		return err_wrap(e, "share %.60s", s->src);
 	snprintf(words, sizeof(words), "share %u %s %s %u %u", s->id, share_mode_name(s->mode),
 		 share_cache_name(s->cache), owner[0], owner[1]);
-	rc = ask(f, words, fds, 1 + (upper >= 0), e);
+	rc = ask(f, words, fds, 1 + (upper >= 0), NULL, 0, e);
 	return rc ? err_wrap(e, "share %.100s", s->src) : 0;
+}
+
+int fsd_lock(struct fsd *f, struct err *e)
+{
+	struct err why;
+
+	if (f->none)
+		return 0;
+	return note(f, &f->locked, !ask(f, "lock", NULL, 0, NULL, 0, &why), e);
 }
 
 int fsd_unshare(struct fsd *f, unsigned id, struct err *e)
@@ -170,7 +236,7 @@ int fsd_unshare(struct fsd *f, unsigned id, struct err *e)
 	char words[32];
 
 	snprintf(words, sizeof(words), "unshare %u", id);
-	return ask(f, words, NULL, 0, e);
+	return ask(f, words, NULL, 0, NULL, 0, e);
 }
 
 /* ---- the end ---- */

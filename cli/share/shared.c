@@ -22,7 +22,7 @@ static int tell(struct shared *s, const struct share *one, struct err *e)
 }
 
 int shared_start(struct shared *s, const struct shares *list, int cow_dir,
-		 const uint32_t owner[2], int vm_fd[2], struct err *e)
+		 const uint32_t owner[2], const char *jail, int vm_fd[2], struct err *e)
 {
 	int rc;
 
@@ -30,14 +30,14 @@ int shared_start(struct shared *s, const struct shares *list, int cow_dir,
 	if (cow_dir)
 		s->cow_dir = cow_dir;
 	memcpy(s->owner, owner, sizeof(s->owner));
-	rc = fsd_start(&s->fsd, vm_fd, e);
+	rc = fsd_start(&s->fsd, jail, vm_fd, e);
 	if (rc)
 		return rc;
 	for (size_t i = 0; !rc && i < list->n; i++)
 		rc = tell(s, &list->v[i], e);
-	/* Nothing is attached to a machine without a name. Kernels that cannot do it go without. */
+	/* Nothing is attached to a machine without a name. */
 	if (!rc && !cow_dir)
-		(void)!fsd_ask(&s->fsd, "lock", -1, &(struct err){ 0 });
+		rc = fsd_lock(&s->fsd, e);
 	if (!rc)
 		return 0;
 	close(vm_fd[0]);

@@ -19,11 +19,12 @@ struct shared {
 #define SHARED_NONE { .fsd = FSD_NONE, .temp = UPPER_TEMP_NONE, .cow_dir = -1 }
 
 /*
- * Start the server with all of @list. vm_fd: as of fsd_start(). @cow_dir (0: none) has to
+ * Start the server with all of @list. @jail, vm_fd: as of fsd_start(). @cow_dir (0: none) has to
  * stay open. shared_stop() comes afterwards in every case.
  */
 int shared_start(struct shared *s, const struct shares *list, int cow_dir,
-		 const uint32_t owner[2], int vm_fd[2], struct err *e) must_check;
+		 const uint32_t owner[2], const char *jail, int vm_fd[2],
+		 struct err *e) must_check;
 /* Mount all of @list in the guest. */
 int shared_mount(const struct shares *list, struct client *c, struct err *e) must_check;
 /* One more, and one less, while the machine runs. */

@@ -21,6 +21,7 @@ struct run {
 	struct settings set;		/* the person's defaults */
 	struct machine m;
 	struct execution x;
+	char server[FSD_WALLS_MAX];	/* its walls, for the report */
 	bool gone;			/* the monitor ended */
 };
 
@@ -85,6 +86,7 @@ static int start_and_execute(struct run *r)
 	r->x.res.jail = r->conf.jail;
 	r->x.res.walls = mon->walls;
 	r->x.res.limits = monitor_limits(mon);
+	r->x.res.server = fsd_walls(&r->m.shared.fsd, r->server, sizeof(r->server));
 	if (rc > 0) {
 		r->x.ended_by = rc;
 		return 128 + rc;
@@ -106,7 +108,7 @@ static int run_all(struct run *r)
 	int status = CLI_SANDBOX;
 
 	if (!strcmp(r->conf.jail, "none"))
-		cli_say("--jail=none: the monitor has all rights of this user");
+		cli_say("--jail=none: what runs the machine has all rights of this user");
 	if (!execution_begin(&r->x, "run", &r->conf))
 		status = start_and_execute(r);
 	machine_stop(&r->m);

@@ -116,6 +116,17 @@ int confine(struct jail *j, const int *keep, size_t n, int parent, struct err *e
 	return rc;
 }
 
+void confine_words(const struct jail *j, char *buf, size_t len)
+{
+	size_t n = 0;
+
+	buf[0] = '\0';
+	for (unsigned w = 0; w < JAIL_NWALLS && n < len; w++)
+		if (j->walls & 1u << w || j->why[w])
+			n += (size_t)snprintf(buf + n, len - n, "%s%s%s", n ? " " : "",
+					      j->walls & 1u << w ? "" : "-", jail_wall_name(w));
+}
+
 /* ---- landlock ----------------------------------------------------------------------------- */
 
 static int add_rule(int fd, int folder, uint64_t access)

@@ -16,6 +16,11 @@
 /* Before the first thread: all but the filter. @keep: descriptors that stay open. */
 int confine(struct jail *j, const int *keep, size_t n, int parent, struct err *e) must_check;
 /*
+ * As jail_words(), of the walls that were tried: root's has no user namespace, and Landlock
+ * is what confine_lock() is for.
+ */
+void confine_words(const struct jail *j, char *buf, size_t len);
+/*
  * From now on nothing but the shares can be opened, and no share can be added. The
  * calling thread is bound at once, the others by confine_thread(). -ENOSYS: this kernel
  * has no Landlock of use.

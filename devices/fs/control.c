@@ -80,6 +80,10 @@ static int run(struct fs *fs, struct transport *t, const char *words, struct fds
 	}
 	if (!strcmp(words, "lock"))
 		return confine_lock(fs, e);
+	if (!strcmp(words, "jail")) {
+		confine_words(t->pool.jail, text, len);
+		return 0;
+	}
 	if (!strcmp(words, "save") || !strcmp(words, "restore"))
 		return state(fs, t, *words == 's', f, e);
 	if (!strcmp(words, "stats")) {

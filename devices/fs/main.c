@@ -231,6 +231,20 @@ static int into_jail(const struct options *o, struct jail *j, struct err *e)
 	return confine(j, given, n, o->parent, e);
 }
 
+/* The last thread, after the others. A host's own mount is served by threads of this one alone. */
+static int seal(const struct transport *t, const struct options *o, struct jail *j, struct err *e)
+{
+	int rc = t->pool.sealed;
+
+	if (j->mode == JAIL_NONE)
+		return 0;
+	if (!rc && !o->mount)
+		rc = jail_seal(j, JAIL_CLASS_FS);
+	rc = jail_note(j, JAIL_SECCOMP, rc, e);
+	/* It has no ring, and its filter lets it make none. */
+	return rc ? rc : jail_note(j, JAIL_RING, j->walls & 1u << JAIL_SECCOMP ? 0 : -EPERM, e);
+}
+
 int main(int argc, char **argv)
 {
 	static struct fs fs;
@@ -261,8 +275,8 @@ int main(int argc, char **argv)
 		err_set(&e, rc, "start");
 	if (!rc)
 		rc = start(&fs, &t, &o, &jail, &e);
-	if (!rc && !o.mount)
-		rc = jail_note(&jail, JAIL_SECCOMP, jail_seal(&jail, JAIL_CLASS_FS), &e);
+	if (!rc)
+		rc = seal(&t, &o, &jail, &e);
 	if (rc) {
 		log_say(LOG_LEVEL_ERROR, "%s", e.msg);
 		return 1;

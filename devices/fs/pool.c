@@ -7,21 +7,31 @@
 #include "devices/fs/server.h"
 #include "vmm/jail.h"
 
+/* Nobody takes a request before all are here, so that one look from outside sees them all. */
+static void begin(struct pool *p, int sealed)
+{
+	pthread_mutex_lock(&p->lock);
+	if (sealed)
+		p->sealed = sealed;
+	p->ready++;
+	pthread_cond_broadcast(&p->begun);
+	while (p->ready < p->started)
+		pthread_cond_wait(&p->begun, &p->lock);
+	pthread_mutex_unlock(&p->lock);
+}
+
 static void *worker(void *arg)
 {
 	struct pool *p = arg;
 	void *own = malloc(p->own_bytes);
+	int rc, sealed = 0;
 	bool last;
-	int rc;
 
 	rc = own ? fs_thread() : -ENOMEM;
-	if (!rc && p->jail) {
-		int worst = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno :
+	if (p->jail)
+		sealed = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno :
 			jail_seal(p->jail, JAIL_CLASS_FS);
-
-		if (worst)
-			atomic_store(&p->sealed, worst);
-	}
+	begin(p, sealed);
 	while (!rc)
 		rc = p->next(p, own);
 	/* In a jail only the end of the process can give things back. */
@@ -41,12 +51,15 @@ int pool_start(struct pool *p)
 	int rc = 0;
 
 	pthread_mutex_init(&p->lock, NULL);
+	pthread_cond_init(&p->begun, NULL);
 	pthread_mutex_lock(&p->lock);
-	for (p->started = 0; !rc && p->started < POOL_THREADS;) {
+	for (p->started = p->ready = 0; !rc && p->started < POOL_THREADS;) {
 		rc = -pthread_create(&p->thread[p->started], NULL, worker, p);
 		p->started += !rc;
 	}
 	p->alive = p->started;
+	while (p->ready < p->started)
+		pthread_cond_wait(&p->begun, &p->lock);
 	pthread_mutex_unlock(&p->lock);
 	return p->started ? 0 : rc;
 }
@@ -55,5 +68,6 @@ void pool_join(struct pool *p)
 {
 	for (unsigned i = 0; i < p->started; i++)
 		pthread_join(p->thread[i], NULL);
+	pthread_cond_destroy(&p->begun);
 	pthread_mutex_destroy(&p->lock);
 }

@@ -21,13 +21,14 @@ struct pool {
 	void (*ended)(struct pool *p);	/* the last thread has gone */
 	size_t own_bytes;
 	const struct jail *jail;	/* each thread is sealed with it; NULL: none */
-	atomic_int sealed;		/* the worst of jail_seal() */
 	pthread_mutex_t lock;
+	pthread_cond_t begun;
+	int sealed;			/* the worst of jail_seal(); right after pool_start() */
 	pthread_t thread[POOL_THREADS];
-	unsigned started, alive;
+	unsigned started, ready, alive;
 };
 
-/* Start all threads, or at least one. -errno. */
+/* Start all threads, or at least one; each of them has its filter afterwards. -errno. */
 int pool_start(struct pool *p) must_check;
 /* All have ended, or will at once. */
 void pool_join(struct pool *p);

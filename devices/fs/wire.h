@@ -45,6 +45,9 @@
  *	lock		from now on the server can open nothing but its shares (Landlock), and
  *			takes no other ones. An error where the kernel cannot do that; then it
  *			goes on as before
+ *	jail		"ok WALL...": the walls around the server as `sandbox-vmm --try-jail` has
+ *			them, -WALL for one that the host refused. Once it is answered, every
+ *			thread has its filter: may be asked first, to look before more is given
  *	stats		"ok requests N inodes N handles N descriptors N"
  */
 #ifndef DEVICES_FS_WIRE_H

@@ -156,6 +156,30 @@ def test_a_folder_comes_and_goes_while_the_guest_runs():
     good("rm", "--yes", "--force", "box")
 
 
+# ---- the server's jail ----------------------------------------------------------------------
+
+def test_the_walls_of_the_server_are_told():
+    d = folder("walls", a="one")
+    report = harness.json.loads(good("run", "--json", "--jail=strict", "-v", f"{d}:/w:ro", "-v",
+                                     f"{folder('walls2')}:/x:cow", "--", "cat", "/w/a"))
+    walls = ["mount", "ipc", "uts", "net", "pid", "root", "caps", "seccomp", "uring", "enclosed",
+             "landlock"]
+    equal(report["jail"]["server"],
+          {"walls": ["user"] * bool(os.geteuid()) + walls, "missing": []}, "walls")
+    equal(report["stdout"], "one", "the file behind them")
+
+
+def test_the_server_has_the_jail_that_was_asked_for():
+    d, ours = folder("none", a="one"), os.readlink("/proc/self/ns/net")
+    for jail, own in ("none", False), ("auto", True):
+        p = start("run", f"--jail={jail}", "-v", f"{d}:/w", "--", "sh", "-c", "echo up; sleep 99")
+        equal(p.stdout.readline(), b"up\n", "the guest")
+        theirs = os.readlink(f"/proc/{child(p.pid, 'sandbox-fsd')}/ns/net")
+        equal(theirs != ours, own, f"--jail={jail}: a network namespace of its own")
+        p.kill()
+        p.communicate(timeout=60)
+
+
 # ---- trouble -------------------------------------------------------------------------------
 
 def test_the_death_of_the_server_ends_the_run():

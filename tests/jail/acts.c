@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <liburing.h>
 #include <linux/kvm.h>
+#include <linux/openat2.h>
 #include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -83,7 +84,48 @@ ACT(make_a_file_in_the_root)
 
 ACT(read_a_descriptor_that_nobody_named)
 {
-	return fcntl(5, F_GETFD) < 0 ? -1 : 0;
+	return fcntl(LEAK_FD, F_GETFD) < 0 ? -1 : 0;
+}
+
+/* ---- from a shared folder, by whoever owns its server: it may use openat2 as it likes ---- */
+
+static int open_from(int dirfd, const char *name, uint64_t flags)
+{
+	struct open_how how = { .flags = flags };
+
+	return got(syscall(SYS_openat2, dirfd, name, &how, sizeof(how)));
+}
+
+ACT(open_what_lies_in_a_share)
+{
+	return open_from(SHARE_FD, "secret", O_RDWR) || open_from(READ_ONLY_FD, "secret", O_RDONLY);
+}
+
+ACT(climb_out_of_a_share)
+{
+	return open_from(SHARE_FD, "../../../../../etc/passwd", O_RDONLY);
+}
+
+ACT(leave_a_share_by_a_link)
+{
+	return open_from(SHARE_FD, "out", O_RDONLY);
+}
+
+ACT(write_into_a_read_only_share)
+{
+	return open_from(READ_ONLY_FD, "secret", O_WRONLY);
+}
+
+ACT(change_a_read_only_share)
+{
+	return utimensat(READ_ONLY_FD, "secret", NULL, 0);
+}
+
+ACT(execute_from_a_share)
+{
+	char *none[] = { (char[]){ "secret" }, NULL };
+
+	return (int)syscall(SYS_execveat, SHARE_FD, "secret", none, none, 0);
 }
 
 /* ---- network ---- */
@@ -341,6 +383,12 @@ ACT(dies_with_its_parent)
 	return truth(!prctl(PR_GET_PDEATHSIG, &sig) && sig == SIGKILL);
 }
 
+/* The monitor's at least; root's server has no user namespace. */
+ACT(misses_no_wall)
+{
+	return truth(!w->missing && w->walls & 1u << JAIL_ROOT && w->walls & 1u << JAIL_CAPS);
+}
+
 ACT(says_that_every_wall_stands)
 {
 	uint32_t own = 1u << JAIL_SECCOMP | 1u << JAIL_RING;	/* of other hands */
@@ -349,44 +397,51 @@ ACT(says_that_every_wall_stands)
 }
 
 const struct act acts[] = {
-	/* name, before the filter, act, { without walls, behind walls, loop's filter, vcpu's } */
+	/* name, before the filter, { free, monitor's walls, filters; server's walls, filter } */
 #define A(name, prep, ...) { #name, prep, name, { __VA_ARGS__ } }
-	A(open_a_host_file, NULL, 0, ENOENT, DIES, DIES),
-	A(stat_a_host_file, NULL, 0, ENOENT, DIES, DIES),
-	A(climb_out_of_the_root, NULL, 0, ENOENT, DIES, DIES),
-	A(reopen_through_proc, NULL, 0, ENOENT, DIES, DIES),
-	A(open_what_lies_in_the_root, NULL, 0, EACCES, DIES, DIES),
-	A(write_what_lies_in_the_root, NULL, 0, EROFS, DIES, DIES),
-	A(make_a_file_in_the_root, NULL, 0, EROFS, DIES, DIES),
-	A(read_a_descriptor_that_nobody_named, NULL, 0, EBADF, DIES, DIES),
-	A(connect_by_tcp, NULL, 0, EACCES, DIES, DIES),
-	A(listen_by_tcp, NULL, 0, EACCES, DIES, DIES),
-	A(send_by_udp, NULL, 0, ENETUNREACH, DIES, DIES),
-	A(make_a_socket_of_another_family, NULL, 0, 0, DIES, DIES),
-	A(connect_to_a_socket_in_the_root, a_socket, 0, 0, 0, DIES),
-	A(kill_another_process, NULL, 0, ESRCH, DIES, DIES),
-	A(signal_a_thread_of_another, NULL, 0, ESRCH, DIES, DIES),
-	A(trace_another_process, NULL, 0, ESRCH, DIES, DIES),
-	A(make_a_process, NULL, 0, 0, DIES, DIES),
-	A(execute_a_program, NULL, 0, ENOENT, DIES, DIES),
-	A(reach_shared_memory, NULL, 0, ENOENT, DIES, DIES),
-	A(mount_something, NULL, SKIP, EPERM, DIES, DIES),
-	A(make_a_user_namespace, NULL, 0, EPERM, DIES, DIES),
-	A(make_another_namespace, NULL, NEEDS_ROOT, EPERM, DIES, DIES),
-	A(change_the_host_name, NULL, NEEDS_ROOT, EPERM, DIES, DIES),
-	A(become_somebody_else, NULL, NEEDS_ROOT, EINVAL, DIES, DIES),
-	A(be_traced_by_others, NULL, 0, 0, DIES, DIES),
-	A(raise_a_limit, NULL, SKIP, 0, DIES, DIES),
-	A(make_memory_executable, a_page, 0, 0, DIES, DIES),
-	A(map_executable_memory, NULL, 0, 0, ENOMEM, DIES),
-	A(open_by_io_uring, a_ring, EACCES, EACCES, EACCES, DIES),
-	A(make_a_ring, NULL, 0, 0, DIES, DIES),
-	A(register_with_a_ring, a_free_ring, 0, 0, DIES, DIES),
-	A(ask_a_device_for_more, a_socket, 0, 0, DIES, DIES),
-	A(call_by_the_32_bit_door, NULL, 0, 0, DIES, DIES),
-	A(has_namespaces_of_its_own, NULL, SKIP, 0, SKIP, SKIP),
-	A(has_no_privilege_left, NULL, SKIP, 0, SKIP, SKIP),
-	A(dies_with_its_parent, NULL, SKIP, 0, SKIP, SKIP),
-	A(says_that_every_wall_stands, NULL, SKIP, 0, SKIP, SKIP),
+	A(open_what_lies_in_a_share, NULL, 0, SKIP, DIES, DIES, 0, 0),
+	A(climb_out_of_a_share, NULL, 0, SKIP, DIES, DIES, ENOENT, ENOENT),
+	A(leave_a_share_by_a_link, NULL, 0, SKIP, DIES, DIES, ELOOP, ELOOP),
+	A(write_into_a_read_only_share, NULL, 0, SKIP, DIES, DIES, EROFS, EROFS),
+	A(change_a_read_only_share, NULL, 0, SKIP, DIES, DIES, EROFS, EROFS),
+	A(execute_from_a_share, NULL, 0, SKIP, DIES, DIES, EACCES, DIES),
+	A(open_a_host_file, NULL, 0, ENOENT, DIES, DIES, ENOENT, DIES),
+	A(stat_a_host_file, NULL, 0, ENOENT, DIES, DIES, ENOENT, ENOENT),
+	A(climb_out_of_the_root, NULL, 0, ENOENT, DIES, DIES, ENOENT, ENOENT),
+	A(reopen_through_proc, NULL, 0, ENOENT, DIES, DIES, ENOENT, ENOENT),
+	A(open_what_lies_in_the_root, NULL, 0, EACCES, DIES, DIES, ENOENT, DIES),
+	A(write_what_lies_in_the_root, NULL, 0, EROFS, DIES, DIES, ENOENT, DIES),
+	A(make_a_file_in_the_root, NULL, 0, EROFS, DIES, DIES, EROFS, DIES),
+	A(read_a_descriptor_that_nobody_named, NULL, 0, EBADF, DIES, DIES, EBADF, DIES),
+	A(connect_by_tcp, NULL, 0, EACCES, DIES, DIES, ENETUNREACH, DIES),
+	A(listen_by_tcp, NULL, 0, EACCES, DIES, DIES, 0, DIES),
+	A(send_by_udp, NULL, 0, ENETUNREACH, DIES, DIES, ENETUNREACH, DIES),
+	A(make_a_socket_of_another_family, NULL, 0, 0, DIES, DIES, 0, DIES),
+	A(connect_to_a_socket_in_the_root, a_socket, 0, 0, 0, DIES, ENOENT, DIES),
+	A(kill_another_process, NULL, 0, ESRCH, DIES, DIES, ESRCH, DIES),
+	A(signal_a_thread_of_another, NULL, 0, ESRCH, DIES, DIES, ESRCH, DIES),
+	A(trace_another_process, NULL, 0, ESRCH, DIES, DIES, ESRCH, DIES),
+	A(make_a_process, NULL, 0, 0, DIES, DIES, 0, DIES),
+	A(execute_a_program, NULL, 0, ENOENT, DIES, DIES, ENOENT, DIES),
+	A(reach_shared_memory, NULL, 0, ENOENT, DIES, DIES, ENOENT, DIES),
+	A(mount_something, NULL, SKIP, EPERM, DIES, DIES, EPERM, DIES),
+	A(make_a_user_namespace, NULL, 0, EPERM, DIES, DIES, SKIP, DIES),
+	A(make_another_namespace, NULL, NEEDS_ROOT, EPERM, DIES, DIES, EPERM, DIES),
+	A(change_the_host_name, NULL, NEEDS_ROOT, EPERM, DIES, DIES, EPERM, DIES),
+	A(become_somebody_else, NULL, NEEDS_ROOT, EINVAL, DIES, DIES, SKIP, DIES),
+	A(be_traced_by_others, NULL, 0, 0, DIES, DIES, 0, DIES),
+	A(raise_a_limit, NULL, SKIP, 0, DIES, DIES, 0, DIES),
+	A(make_memory_executable, a_page, 0, 0, DIES, DIES, 0, DIES),
+	A(map_executable_memory, NULL, 0, 0, ENOMEM, DIES, 0, ENOMEM),
+	A(open_by_io_uring, a_ring, EACCES, EACCES, EACCES, DIES, SKIP, DIES),
+	A(make_a_ring, NULL, 0, 0, DIES, DIES, 0, DIES),
+	A(register_with_a_ring, a_free_ring, 0, 0, DIES, DIES, 0, DIES),
+	A(ask_a_device_for_more, a_socket, 0, 0, DIES, DIES, 0, DIES),
+	A(call_by_the_32_bit_door, NULL, 0, 0, DIES, DIES, 0, DIES),
+	A(has_namespaces_of_its_own, NULL, SKIP, 0, SKIP, SKIP, SKIP, SKIP),
+	A(has_no_privilege_left, NULL, SKIP, 0, SKIP, SKIP, SKIP, SKIP),
+	A(dies_with_its_parent, NULL, SKIP, 0, SKIP, SKIP, 0, SKIP),
+	A(misses_no_wall, NULL, SKIP, 0, SKIP, SKIP, 0, SKIP),
+	A(says_that_every_wall_stands, NULL, SKIP, 0, SKIP, SKIP, SKIP, SKIP),
 	{ 0 },
 };

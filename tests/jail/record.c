@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * record [ARG...] - be sandbox-vmm, with somebody who writes down which system calls
- * its threads make once they are sealed.
+ * record [ARG...] - be sandbox-vmm or, by the name `record-fsd`, sandbox-fsd, with
+ * somebody who writes down which system calls its threads make once they are sealed.
  *
  * It lies in O/tests/jail/ and executes O/sandbox-vmm. Before, it forks a tracer, lets itself be
  * seized, and installs a filter that stops for the tracer at each call; filters add up, so
- * what the monitor's own forbids ends it still. The two calls without which no machine runs,
- * KVM_RUN and io_uring_enter, are let through at full speed. Each call that is new
+ * what the monitor's own forbids ends it still. Calls without which no machine runs
+ * (KVM_RUN, io_uring_enter) and no request is served (those of `served`) are let through
+ * at full speed. Each call that is new
  * becomes a line of O/tests/jail/calls: CLASS NUMBER VALUE, where VALUE is the argument that
  * tells what ioctl, madvise and socket are asked for.
  */
@@ -43,11 +44,18 @@ struct syscall_info {
 static struct { pid_t tid; bool sealed; } threads[THREADS];
 static struct { bool vcpu; uint64_t nr, value; } seen[SEEN];
 static unsigned nthreads, nseen;
+static bool server;			/* sandbox-fsd, whose threads are all of one class */
+
+/* Without these a file server does nothing at all; tests/jail/calls.py knows them, too. */
+static const uint32_t served[] = {
+	SYS_recvfrom, SYS_sendto, SYS_futex, SYS_openat2, SYS_close, SYS_statx,
+};
 
 static void record(int out, bool vcpu, const struct syscall_info *s)
 {
 	uint64_t value = s->nr == SYS_ioctl ? s->args[1] : s->nr == SYS_madvise ? s->args[2] :
-			 s->nr == SYS_socket ? s->args[0] : 0;
+			 s->nr == SYS_socket ? s->args[0] :
+			 s->nr == SYS_fcntl && server ? s->args[1] : 0;
 	char line[80];
 	int n;
 
@@ -59,7 +67,7 @@ static void record(int out, bool vcpu, const struct syscall_info *s)
 	seen[nseen].vcpu = vcpu;
 	seen[nseen].nr = s->nr;
 	seen[nseen++].value = value;
-	n = snprintf(line, sizeof(line), "%s %llu %llu\n", vcpu ? "vcpu" : "loop",
+	n = snprintf(line, sizeof(line), "%s %llu %llu\n", server ? "fs" : vcpu ? "vcpu" : "loop",
 		     (unsigned long long)s->nr, (unsigned long long)value);
 	if (write(out, line, (size_t)n) != n)	/* O_APPEND: many write at once */
 		_exit(1);
@@ -128,6 +136,29 @@ static void tracer(const char *folder, pid_t leader, int ready)
 	_exit(0);
 }
 
+static int install(struct sock_filter *code, size_t n)
+{
+	struct sock_fprog prog = { (unsigned short)n, code };
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) ? -1 : 0;
+}
+
+static int stop_at_server_calls(void)
+{
+	enum { N = sizeof(served) / sizeof(served[0]) };
+	struct sock_filter code[N + 3] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+	};
+
+	for (unsigned char i = 0; i < N; i++)
+		code[i + 1] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, served[i],
+							   (uint8_t)(N - i), 0);
+	code[N + 1] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE);
+	code[N + 2] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+	return install(code, N + 3);
+}
+
 static int stop_at_calls(void)
 {
 	struct sock_filter code[] = {
@@ -139,10 +170,8 @@ static int stop_at_calls(void)
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRACE),
 	};
-	struct sock_fprog prog = { sizeof(code) / sizeof(code[0]), code };
 
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
-	       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) ? -1 : 0;
+	return install(code, sizeof(code) / sizeof(code[0]));
 }
 
 int main(int argc, char **argv)
@@ -152,19 +181,20 @@ int main(int argc, char **argv)
 	int ready[2];
 	pid_t pid;
 
-	(void)argc;
+	server = argc && strlen(argv[0]) > 4 && !strcmp(argv[0] + strlen(argv[0]) - 4, "-fsd");
 	if (n <= 0 || pipe2(ready, O_CLOEXEC))
 		return 1;
 	folder[n] = '\0';
 	*strrchr(folder, '/') = '\0';
-	snprintf(vmm, sizeof(vmm), "%s/../../sandbox-vmm", folder);
+	snprintf(vmm, sizeof(vmm), "%s/../../%s", folder, server ? "sandbox-fsd" : "sandbox-vmm");
 	pid = fork();
 	if (!pid)
 		tracer(folder, getppid(), ready[1]);
 	close(ready[1]);
 	prctl(PR_SET_PTRACER, pid);
 	/* Where tracing is forbidden the machine runs all the same; what it calls is not known. */
-	if (read(ready[0], &c, 1) == 1 && stop_at_calls())
+	if (read(ready[0], &c, 1) == 1 &&
+	    (server ? stop_at_server_calls() : stop_at_calls()))
 		return 1;
 	close(ready[0]);
 	argv[0] = vmm;

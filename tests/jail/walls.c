@@ -2,13 +2,13 @@
 /*
  * walls.c - every forbidden act, tried by a process behind the real walls (vmm/jail.h).
  *
- * The program starts itself as a child, as `sandbox` starts the monitor. The child
- * puts up walls and does one act. Each act is tried three times:
+ * The program starts itself as a child, as `sandbox` starts the monitor and the file
+ * server. The child puts up walls and does one act. Each act is tried several times:
  *
- *   free    without walls: it must work, or the test would show nothing
- *   walls   behind all walls but the filter: it must fail for the reason of its wall
- *   loop    behind all of them: it must end the process, or fail as the filter says
- *   vcpu    the same with the other class
+ *   free         without walls: it must work, or the test would show nothing
+ *   walls        behind all walls but the filter: it must fail for the reason of its wall
+ *   loop, vcpu   behind all of them: it must end the process, or fail as the filter says
+ *   server, fs   the same for the file server: but for the filter, and with it
  *
  * Prints `ok NAME` or `not ok NAME: why`.
  */
@@ -20,10 +20,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "cli/base/spawn.h"
+#include "devices/fs/confine.h"
 #include "tests/jail/walls.h"
-
-#define LEAK_FD	5	/* open in the child, and named by nobody */
-#define KEPT_FD	4
 
 static struct world world;
 static unsigned failed;
@@ -37,16 +35,35 @@ static int act(const char *name, enum mode mode)
 		if (!strcmp(a->name, name)) {
 			if (a->prepare)
 				a->prepare(&world);
-			if (mode == MODE_LOOP || mode == MODE_VCPU)
+			if (mode != MODE_WALLS && mode != MODE_SERVER)
 				seal(mode);
 			return a->run(&world) ? errno : 0;
 		}
 	return 255;
 }
 
-static int child(char **argv)
+/* The stages, as vmm/main.c has them. */
+static int monitor_walls(struct jail *j, struct err *e)
 {
 	const int keep[] = { KEPT_FD };
+	int rc = jail_early(j, keep, 1, 1300, KEPT_FD, e);
+
+	if (!rc)
+		rc = jail_ids(j, KEPT_FD, e);
+	memcpy(world.ns_after, spaces(), sizeof(world.ns_after));
+	return rc ? rc : jail_fs(j, ".", e);
+}
+
+/* As devices/fs/main.c has them. */
+static int server_walls(struct jail *j, struct err *e)
+{
+	const int keep[] = { KEPT_FD, SHARE_FD, READ_ONLY_FD };
+
+	return confine(j, keep, ARRAY_LEN(keep), KEPT_FD, e);
+}
+
+static int child(char **argv)
+{
 	enum mode mode = (enum mode)atoi(argv[2]);
 	struct jail j = { .mode = mode == MODE_FREE ? JAIL_NONE : JAIL_STRICT };
 	struct err e = { 0 };
@@ -57,17 +74,14 @@ static int child(char **argv)
 	prctl(PR_SET_PDEATHSIG, 0);	/* spawn_start() set it, too */
 	rc = chdir(world.folder) ? -errno : 0;
 	if (!rc && mode != MODE_FREE)
-		rc = jail_early(&j, keep, 1, 1300, KEPT_FD, &e);
-	if (!rc)
-		rc = jail_ids(&j, mode == MODE_FREE ? -1 : KEPT_FD, &e);
-	memcpy(world.ns_after, spaces(), sizeof(world.ns_after));
-	if (!rc)
-		rc = jail_fs(&j, ".", &e);
+		rc = mode < MODE_SERVER ? monitor_walls(&j, &e) : server_walls(&j, &e);
 	if (rc) {
 		fprintf(stderr, "walls: %s\n", e.msg);
 		return 254;
 	}
 	world.walls = j.walls;
+	for (unsigned i = 0; i < JAIL_NWALLS; i++)
+		world.missing |= j.why[i] != 0;
 	return act(argv[3], mode);
 }
 
@@ -80,8 +94,10 @@ static int try(const char *self, const char *name, enum mode mode, const char *t
 		.c = { self, "--child", number, name, text } };
 	auto_fd null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	struct spawn s = {
-		.argv = argv.v, .fd = { null, null, STDERR_FILENO, null, SPAWN_PARENT, null },
-		.nfd = 6, .no_namespace = mode == MODE_FREE,
+		.argv = argv.v, .fd = { null, null, STDERR_FILENO, null, SPAWN_PARENT, null,
+					world.share[mode >= MODE_SERVER ? 1 : 0],
+					world.share[mode >= MODE_SERVER ? 2 : 0] },
+		.nfd = READ_ONLY_FD + 1, .no_namespace = mode == MODE_FREE,
 	};
 	struct err e = { 0 };
 	int pidfd, status;
@@ -118,8 +134,8 @@ static bool as_wanted(int status, int want)
 static void check(const char *self, const struct act *a, enum mode mode, int want,
 		  const char *text)
 {
-	static const char *const modes[] = { "without walls", "walls", "filter loop",
-					      "filter vcpu" };
+	static const char *const modes[NMODES] = { "without walls", "walls", "filter loop",
+						   "filter vcpu", "server's walls", "filter fs" };
 	char got[64], wanted[64];
 	int status;
 
@@ -150,7 +166,7 @@ int main(int argc, char **argv)
 	world_open(&world);
 	world_text(&world, text, sizeof(text));
 	for (const struct act *a = acts; a->name; a++)
-		for (enum mode m = MODE_FREE; m <= MODE_VCPU; m++)
+		for (enum mode m = MODE_FREE; m < NMODES; m++)
 			check(argv[0], a, m, a->want[m], text);
 	world_close(&world);
 	return failed ? 1 : 0;

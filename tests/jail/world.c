@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include "cli/share/enclose.h"
 #include "tests/jail/walls.h"
 
 #define NR_MAX 500
@@ -39,9 +40,15 @@ void world_open(struct world *w)
 	snprintf(w->folder, sizeof(w->folder), "/tmp/walls-XXXXXX");
 	BUG_ON(!mkdtemp(w->folder));
 	snprintf(path, sizeof(path), "%s/secret", w->folder);
-	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	BUG_ON(fd < 0 || write(fd, "s", 1) != 1);
+	fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
+	BUG_ON(fd < 0 || write(fd, "#!/bin/true\n", 12) != 12);
 	close(fd);
+	snprintf(path, sizeof(path), "%s/out", w->folder);
+	BUG_ON(symlink("/etc/passwd", path));
+	w->share[0] = open(w->folder, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	w->share[1] = enclose(w->share[0], false);
+	w->share[2] = enclose(w->share[0], true);
+	BUG_ON(w->share[0] < 0 || w->share[1] < 0 || w->share[2] < 0);
 	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/sock", w->folder);
 	w->unix_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	BUG_ON(w->unix_fd < 0 || bind(w->unix_fd, (struct sockaddr *)&sa, sizeof(sa)) ||
@@ -71,6 +78,8 @@ void world_close(struct world *w)
 	snprintf(path, sizeof(path), "%s/secret", w->folder);
 	unlink(path);
 	snprintf(path, sizeof(path), "%s/sock", w->folder);
+	unlink(path);
+	snprintf(path, sizeof(path), "%s/out", w->folder);
 	unlink(path);
 	rmdir(w->folder);
 }
@@ -104,7 +113,9 @@ void seal(enum mode mode)
 {
 	struct jail j = { .mode = JAIL_STRICT };
 
-	BUG_ON(jail_seal(&j, mode == MODE_LOOP ? JAIL_CLASS_LOOP : JAIL_CLASS_VCPU));
+	if (mode != MODE_FREE)
+		BUG_ON(jail_seal(&j, mode == MODE_LOOP ? JAIL_CLASS_LOOP :
+				     mode == MODE_VCPU ? JAIL_CLASS_VCPU : JAIL_CLASS_FS));
 }
 
 /*

@@ -40,14 +40,16 @@ Test(cli_result, one_line_with_every_key)
 
 Test(cli_result, walls_that_stand_and_those_that_do_not)
 {
-	struct result r = { .jail = "auto", .walls = "user -pid seccomp" };
+	struct result r = { .jail = "auto", .walls = "user -pid seccomp",
+			    .server = "mount -enclosed" };
 
 	cr_assert(strstr(written(&r, -1, -1), "\"jail\":{\"mode\":\"auto\",\"walls\":[\"user\","
-			 "\"seccomp\"],\"missing\":[\"pid\"],\"limits\":[]}"));
+			 "\"seccomp\"],\"missing\":[\"pid\"],\"limits\":[],\"server\":{\"walls\":"
+			 "[\"mount\"],\"missing\":[\"enclosed\"]}}"));
 	r = (struct result){ .jail = "none", .walls = "" };
 	cr_assert(strstr(written(&r, -1, -1),
 			 "\"jail\":{\"mode\":\"none\",\"walls\":[],\"missing\":[],"
-			 "\"limits\":[]}"));
+			 "\"limits\":[],\"server\":null}"));
 }
 
 Test(cli_result, output_as_text_or_base64)
