@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -157,6 +158,7 @@ def main(word, module, machines=lambda name: True, always=()):
     others build on, which are never left out."""
     failed, words = 0, sys.argv[1:]
     kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # of a time limit: tidy up first
     os.makedirs(ENV["XDG_CACHE_HOME"], exist_ok=True)
     os.mkdir(ENV["XDG_RUNTIME_DIR"], 0o700)
     try:
