@@ -60,7 +60,7 @@ PROGRAM_NAMES   := sandbox-vmm sandbox-fsd sandbox guestctl
 sandbox-vmm-src := vmm/main.c vmm/vm.c vmm/snapshot.c vmm/save.c vmm/inspect.c
 sandbox-fsd-src := devices/fs/main.c
 sandbox-src     := $(wildcard cli/*.c cli/*/*.c)
-sandbox-libs    := -ljansson -larchive -lcrypto
+sandbox-libs    := -ljansson
 guestctl-src    := tests/vm/guestctl.c
 LIBS_HOST       := -luring -lfdt -lcap-ng
 
@@ -285,9 +285,8 @@ $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer $(filter %.o,$^) $(filter %.a,$^) $(LIBS_HOST) -o $@
 
-# The reader of images is the command's, and so are its libraries.
-$(O)/fuzz_image: $(addprefix $(O)/cli/image/,tree.o erofs.o tar.o)
-$(O)/fuzz_image: LIBS_HOST += -larchive
+# The reader of images is the command's.
+$(O)/fuzz_image: $(addprefix $(O)/cli/,image/tree.o image/erofs.o image/tar.o base/lazy.o)
 
 fuzz: fuzz-build
 	$(Q)tests/fuzz/run.sh $(FUZZ_O) $(FUZZ_SECONDS) $(or $(FUZZER),$(FUZZERS))

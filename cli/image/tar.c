@@ -9,6 +9,7 @@
  */
 #include <archive.h>
 #include <archive_entry.h>
+#include "cli/base/lazy.h"
 #include "cli/image/source.h"
 
 #define WHITEOUT	".wh."
@@ -16,6 +17,27 @@
 #define PIECE		(1u << 16)
 
 enum pass { ALL, MARKERS, FILES };
+
+#define LIBARCHIVE(X) X(entry_gid) X(entry_hardlink) X(entry_hardlink_utf8) X(entry_mode) \
+	X(entry_mtime) X(entry_mtime_nsec) X(entry_pathname) X(entry_pathname_utf8) X(entry_rdev) \
+	X(entry_size) X(entry_symlink) X(entry_symlink_utf8) X(entry_uid) X(entry_xattr_next) \
+	X(entry_xattr_reset) X(error_string) X(read_data_block) X(read_free) X(read_new) \
+	X(read_next_header) X(read_open_fd) X(read_support_filter_bzip2) \
+	X(read_support_filter_gzip) X(read_support_filter_xz) X(read_support_filter_zstd) \
+	X(read_support_format_tar)
+
+static struct {
+#define POINTER(name) __typeof__(&archive_##name) (name);
+	LIBARCHIVE(POINTER)
+} la;
+
+static int load(struct err *e)
+{
+#define CALL(name) { "archive_" #name, &la.name },
+	static const struct lazy_call calls[] = { LIBARCHIVE(CALL) };
+
+	return lazy_load("libarchive.so.13", calls, ARRAY_LEN(calls), e);
+}
 
 static const char *utf8_or(const char *utf8, const char *raw)
 {
@@ -58,7 +80,7 @@ static int copy_data(struct image_tree *t, struct image_file *f, struct archive 
 	la_int64_t off;
 	int rc;
 
-	while ((rc = archive_read_data_block(a, &p, &len, &off)) == ARCHIVE_OK) {
+	while ((rc = la.read_data_block(a, &p, &len, &off)) == ARCHIVE_OK) {
 		int bad = image_tree_write(t, f, (uint64_t)off, p, len, e);
 
 		if (bad)
@@ -66,7 +88,7 @@ static int copy_data(struct image_tree *t, struct image_file *f, struct archive 
 	}
 	if (rc != ARCHIVE_EOF)
 		return err_say(e, -EBADMSG, "the archive is damaged: %.150s",
-			       utf8_or(archive_error_string(a), "no more is known"));
+			       utf8_or(la.error_string(a), "no more is known"));
 	return 0;
 }
 
@@ -76,8 +98,8 @@ static int copy_xattrs(struct image_file *f, struct archive_entry *ent, struct e
 	const void *value;
 	size_t len;
 
-	archive_entry_xattr_reset(ent);
-	while (archive_entry_xattr_next(ent, &name, &value, &len) == ARCHIVE_OK) {
+	la.entry_xattr_reset(ent);
+	while (la.entry_xattr_next(ent, &name, &value, &len) == ARCHIVE_OK) {
 		int rc = image_tree_xattr(f, name, value, len, e);
 
 		if (rc)
@@ -88,19 +110,19 @@ static int copy_xattrs(struct image_file *f, struct archive_entry *ent, struct e
 
 static void copy_attributes(struct image_file *f, struct archive_entry *ent)
 {
-	f->uid = (uint32_t)archive_entry_uid(ent);
-	f->gid = (uint32_t)archive_entry_gid(ent);
-	f->mtime = archive_entry_mtime(ent);
-	f->mtime_ns = (uint32_t)archive_entry_mtime_nsec(ent) % 1000000000u;
-	f->rdev = archive_entry_rdev(ent);
+	f->uid = (uint32_t)la.entry_uid(ent);
+	f->gid = (uint32_t)la.entry_gid(ent);
+	f->mtime = la.entry_mtime(ent);
+	f->mtime_ns = (uint32_t)la.entry_mtime_nsec(ent) % 1000000000u;
+	f->rdev = la.entry_rdev(ent);
 }
 
 static int add_entry(struct image_tree *t, const char *path, struct archive *a,
 		     struct archive_entry *ent, struct err *e)
 {
-	const char *link = utf8_or(archive_entry_hardlink_utf8(ent), archive_entry_hardlink(ent));
-	const char *target = utf8_or(archive_entry_symlink_utf8(ent), archive_entry_symlink(ent));
-	mode_t mode = archive_entry_mode(ent);
+	const char *link = utf8_or(la.entry_hardlink_utf8(ent), la.entry_hardlink(ent));
+	const char *target = utf8_or(la.entry_symlink_utf8(ent), la.entry_symlink(ent));
+	mode_t mode = la.entry_mode(ent);
 	struct image_file *f;
 	int rc = 0;
 
@@ -117,14 +139,14 @@ static int add_entry(struct image_tree *t, const char *path, struct archive *a,
 	if (!rc)
 		rc = copy_xattrs(f, ent, e);
 	if (!rc && S_ISREG(mode))
-		rc = image_tree_size(t, f, (uint64_t)archive_entry_size(ent), e);
+		rc = image_tree_size(t, f, (uint64_t)la.entry_size(ent), e);
 	return rc || !S_ISREG(mode) ? rc : copy_data(t, f, a, e);
 }
 
 static int one_entry(struct image_tree *t, enum pass pass, struct archive *a,
 		     struct archive_entry *ent, struct err *e)
 {
-	const char *path = utf8_or(archive_entry_pathname_utf8(ent), archive_entry_pathname(ent));
+	const char *path = utf8_or(la.entry_pathname_utf8(ent), la.entry_pathname(ent));
 	int rc = 0;
 
 	if (!path)
@@ -140,25 +162,28 @@ static int one_entry(struct image_tree *t, enum pass pass, struct archive *a,
 
 static int read_all(struct image_tree *t, enum pass pass, int fd, struct err *e)
 {
-	struct archive *a = archive_read_new();
+	struct archive *a;
 	struct archive_entry *ent;
-	int rc = 0, got = ARCHIVE_FATAL;
+	int rc = load(e), got = ARCHIVE_FATAL;
 
+	if (rc)
+		return rc;
+	a = la.read_new();
 	if (!a)
 		return err_set(e, -ENOMEM, "read the archive");
-	archive_read_support_format_tar(a);
-	archive_read_support_filter_gzip(a);
-	archive_read_support_filter_bzip2(a);
-	archive_read_support_filter_xz(a);
-	archive_read_support_filter_zstd(a);
-	if (archive_read_open_fd(a, fd, PIECE) == ARCHIVE_OK)
-		while (!rc && (got = archive_read_next_header(a, &ent)) >= ARCHIVE_WARN &&
+	la.read_support_format_tar(a);
+	la.read_support_filter_gzip(a);
+	la.read_support_filter_bzip2(a);
+	la.read_support_filter_xz(a);
+	la.read_support_filter_zstd(a);
+	if (la.read_open_fd(a, fd, PIECE) == ARCHIVE_OK)
+		while (!rc && (got = la.read_next_header(a, &ent)) >= ARCHIVE_WARN &&
 		       got != ARCHIVE_EOF)
 			rc = one_entry(t, pass, a, ent, e);
 	if (!rc && got != ARCHIVE_EOF)
 		rc = err_say(e, -EBADMSG, "it is no whole tar archive: %.150s",
-			     utf8_or(archive_error_string(a), "no more is known"));
-	archive_read_free(a);
+			     utf8_or(la.error_string(a), "no more is known"));
+	la.read_free(a);
 	return rc;
 }
 
