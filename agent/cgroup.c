@@ -13,6 +13,11 @@
  * An allocation that exceeds memory.max of exec/ makes the kernel choose a
  * victim below exec/. Each file access is a few system calls, which are slow
  * on some hosts: values are read only when they can matter (see exec.c).
+ *
+ * Making a group costs more than starting a small program does. So the next command's
+ * is made when there is nothing else to do, with the default limits and with
+ * memory.peak open: for that, commands have consecutive numbers. Where a number
+ * was left out, the spare group goes and another one is made.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +39,10 @@ static struct {
 	int base;		/* ROOT/exec */
 	uint64_t features;
 	uint64_t pids_total;
-} cg = { .base = -1 };
+	unsigned int last;	/* command that got a group */
+	struct group { unsigned int id; int dir, peak; } spare;
+	struct group current;	/* the last that was a spare one; only id and peak */
+} cg = { .base = -1, .spare = { .dir = -1, .peak = -1 }, .current = { .peak = -1 } };
 
 static int write_file(int dir, const char *name, const char *val)
 {
@@ -148,14 +156,21 @@ static void path(char *buf, size_t cap, unsigned int id, const char *file)
 	snprintf(buf, cap, "x%u%s%s", id, *file ? "/" : "", file);
 }
 
+static void drop_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
+/* What was asked for; the default is there already. */
 static int set_limits(int dir, const struct cgroup_limits *l)
 {
-	uint64_t pids = l->pids_max ? l->pids_max : cg.pids_total / 2;
 	char s[48];
 	int rc = 0;
 
-	if (cg.features & PROTO_F_PIDS)
-		rc = write_num(dir, "pids.max", pids);
+	if (l->pids_max && (cg.features & PROTO_F_PIDS))
+		rc = write_num(dir, "pids.max", l->pids_max);
 	if (rc == 0 && l->memory_max)
 		rc = write_num(dir, "memory.max", l->memory_max);
 	if (rc == 0 && l->cpu_milli) {
@@ -165,7 +180,8 @@ static int set_limits(int dir, const struct cgroup_limits *l)
 	return rc;
 }
 
-int cgroup_new(unsigned int id, const struct cgroup_limits *l)
+/* The folder with the default limits: a descriptor or -errno. */
+static int make(unsigned int id)
 {
 	char name[16];
 	int dir, rc;
@@ -174,12 +190,59 @@ int cgroup_new(unsigned int id, const struct cgroup_limits *l)
 	if (mkdirat(cg.base, name, 0755) < 0 && errno != EEXIST)
 		return -errno;
 	dir = openat(cg.base, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	rc = dir < 0 ? -errno : set_limits(dir, l);
+	rc = dir < 0 ? -errno : 0;
+	if (rc == 0 && (cg.features & PROTO_F_PIDS))
+		rc = write_num(dir, "pids.max", cg.pids_total / 2);
 	if (rc == 0)
 		return dir;
 	if (dir >= 0)
 		close(dir);
 	unlinkat(cg.base, name, AT_REMOVEDIR);
+	return rc;
+}
+
+static void drop_spare(void)
+{
+	if (cg.spare.dir < 0)
+		return;
+	drop_fd(&cg.spare.dir);
+	drop_fd(&cg.spare.peak);
+	(void)cgroup_remove(cg.spare.id);
+}
+
+void cgroup_prepare(void)
+{
+	struct group *g = &cg.spare;
+
+	if (cg.base < 0 || g->dir >= 0)
+		return;
+	g->id = cg.last + 1;
+	g->dir = make(g->id);
+	if (g->dir >= 0 && (cg.features & PROTO_F_MEMORY))
+		g->peak = openat(g->dir, "memory.peak", O_RDONLY | O_CLOEXEC);
+}
+
+int cgroup_new(unsigned int id, const struct cgroup_limits *l)
+{
+	int dir = -1, rc;
+
+	cg.last = id;
+	if (cg.spare.id == id && cg.spare.dir >= 0) {
+		dir = cg.spare.dir;
+		drop_fd(&cg.current.peak);
+		cg.current = cg.spare;
+		cg.spare.dir = cg.spare.peak = -1;
+	}
+	drop_spare();
+	if (dir < 0)
+		dir = make(id);
+	rc = dir < 0 ? dir : set_limits(dir, l);
+	if (rc == 0)
+		return dir;
+	if (dir >= 0) {
+		close(dir);
+		(void)cgroup_remove(id);
+	}
 	return rc;
 }
 
@@ -216,6 +279,12 @@ uint64_t cgroup_mem_peak(unsigned int id)
 
 	if (!(cg.features & PROTO_F_MEMORY))
 		return 0;
+	if (cg.current.id == id && cg.current.peak >= 0) {
+		ssize_t n = pread(cg.current.peak, buf, sizeof(buf) - 1, 0);
+
+		buf[n > 0 ? n : 0] = 0;
+		return strtoull(buf, NULL, 10);
+	}
 	path(name, sizeof(name), id, "memory.peak");
 	return read_file(cg.base, name, buf, sizeof(buf)) == 0 ? strtoull(buf, NULL, 10) : 0;
 }
@@ -237,6 +306,8 @@ int cgroup_remove(unsigned int id)
 {
 	char name[16];
 
+	if (cg.current.id == id)
+		drop_fd(&cg.current.peak);
 	path(name, sizeof(name), id, "");
 	return unlinkat(cg.base, name, AT_REMOVEDIR) < 0 && errno != ENOENT ? -errno : 0;
 }

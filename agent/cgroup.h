@@ -17,8 +17,13 @@ struct cgroup_limits {
  * bits of what works; without any, the other functions must not be called.
  */
 uint64_t cgroup_setup(const char *root);
-/* Make the group of command `id`: an O_PATH descriptor for CLONE_INTO_CGROUP, or -errno. */
+/*
+ * Make the group of command `id`, a number above those before: an O_PATH descriptor for
+ * CLONE_INTO_CGROUP, or -errno.
+ */
 int cgroup_new(unsigned int id, const struct cgroup_limits *l);
+/* Make the next command's group now, with default limits, so that cgroup_new() finds it. */
+void cgroup_prepare(void);
 /* SIGKILL to all of its processes, atomically. */
 int cgroup_kill(unsigned int id);
 /* Another signal to each of its processes. */

@@ -36,6 +36,7 @@
 #include "agent/server.h"
 #include "agent/root.h"
 #include "agent/share.h"
+#include "agent/tidy.h"
 
 #define READY_TRIES  25
 #define RETRY_NS     200000000u
@@ -211,8 +212,10 @@ static void reap(void)
 		any = true;
 		exec_reaped(pid, status, &ru);
 	}
-	if (any)
+	if (any) {
 		exec_sweep();
+		tidy_later();
+	}
 }
 
 static void on_signal(struct watch *w, uint32_t events)
@@ -288,6 +291,7 @@ int server_run(const struct server_conf *conf, const char **what)
 	control_init(conf->init);
 	root_init(conf->init);
 	share_init(conf->init);
+	tidy_init(conf->init);
 	*what = "listening socket";
 	fd = conf->unix_path ? listen_unix(conf->unix_path) : listen_vsock();
 	if (fd >= 0 && (rc = evloop_add(&sv.listener, fd, EPOLLIN)) < 0)
