@@ -123,7 +123,7 @@ static int tell_identity(struct machine *m, const struct monitor_conf *c, struct
 	for (unsigned i = 0; i < 16; i++)
 		snprintf(id + 2 * i, 3, "%02x", random[SEED_LEN + i]);
 	clock_gettime(CLOCK_REALTIME, &now);
-	if (c->restore) {
+	if (c->restore || c->identity) {
 		r.seed = random;
 		r.seed_len = SEED_LEN;
 		r.machine_id = id;
@@ -189,7 +189,7 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 	last = c->root && c->root->read_only;
 	if (!rc && !last)
 		rc = set_root(m, c, e);
-	if (!rc && (c->restore || c->hostname))
+	if (!rc && (c->restore || c->hostname || c->identity))
 		rc = tell_identity(m, c, e);
 	if (!rc && last)
 		rc = set_root(m, c, e);

@@ -38,6 +38,7 @@ struct monitor_conf {
 	int cow_dir;			/* for their changes; 0: they go with the machine */
 	uint32_t owner[2];		/* whom in the guest this user's files belong to */
 	const char *hostname;		/* of the guest; NULL: the image's own */
+	bool identity;			/* a guest that boots, too, is told what clones are told */
 	bool keep_sockets;		/* the runtime folder stays until machine_stop() */
 };
 

@@ -15,12 +15,14 @@
 #include <sys/utsname.h>
 #include <time.h>
 #include "cli/machine/machine.h"
+#include "cli/machine/settle.h"
 #include "cli/machine/snapdir.h"
 #include "cli/machine/template.h"
 #include "cli/base/term.h"
 
 #define FORMAT		2u		/* of the folder; the state file has its own version */
 #define WARM_MS		120000
+#define SETTLE_MS	10000
 #define KEEP		8u		/* templates; the least recently used beyond that go */
 
 static int add_file(struct template_key *k, const char *what, const char *path, struct err *e)
@@ -211,6 +213,7 @@ static int make_in(int root, const char *tmp, const struct monitor_conf *c,
 	boot.control = true;
 	boot.cpu_milli = 0;	/* it is everybody's */
 	boot.hostname = NULL;
+	boot.identity = true;	/* its files are there, then, for clones to write over */
 	boot.shares = NULL;
 	boot.root_bare = true;
 	boot.keep_sockets = false;
@@ -218,6 +221,8 @@ static int make_in(int root, const char *tmp, const struct monitor_conf *c,
 	rc = machine_start(&m, &boot, sigfd, e);
 	if (!rc)
 		rc = warm_up(&m, e);
+	if (!rc)
+		rc = machine_settle(&m, sigfd, SETTLE_MS);
 	if (!rc)
 		rc = save(&m, dir, k, e);
 	machine_stop(&m);
