@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -320,8 +321,19 @@ void monitor_read(struct monitor *m)
 	take_pipe(m, &m->status_fd, status_bytes);
 }
 
+/*
+ * When the last of its threads ends, this process is woken before that thread has taken its
+ * names in /proc away (those that monitor_verify() looked up). On a loaded host it then
+ * takes that thread's processor and waits, running, for the thread to be done: three
+ * milliseconds, until the scheduler steps in. So the thread goes first.
+ */
 static void reap(struct monitor *m)
 {
+	struct pollfd p = { .fd = m->pidfd, .events = POLLIN };
+
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
+	sched_yield();
 	while (waitpid(m->pid, &m->wstatus, 0) < 0 && errno == EINTR)
 		;
 	close(m->pidfd);
