@@ -96,8 +96,9 @@ static int not_there(int store, const char *ref, struct err *e)
 static int resolve(int store, const char *ref, char id[static SUM_HEX], bool *named,
 		   struct err *e)
 {
-	bool prefixed = !strncmp(ref, PREFIX, strlen(PREFIX));
-	const char *digits = prefixed ? ref + strlen(PREFIX) : ref;
+	const char *at = strstr(ref, "@" PREFIX);
+	bool prefixed = at || !strncmp(ref, PREFIX, strlen(PREFIX));
+	const char *digits = prefixed ? (at ? at + 1 : ref) + strlen(PREFIX) : ref;
 	size_t n = strlen(digits);
 	int rc = -ENOENT;
 
@@ -261,9 +262,26 @@ int image_each(int (*each)(const char *name, const char *id, void *arg), void *a
 	return rc;
 }
 
-int image_remove(const char *ref, struct err *e)
+int image_find(const char *ref, char id[static SUM_HEX], struct err *e)
 {
-	char id[SUM_HEX], gone[SUM_HEX + 16], path[IMAGE_REF_MAX + 8];
+	struct place p;
+	auto_fd store = image_store_open(&p, e);
+	bool named;
+
+	return store < 0 ? store : resolve(store, ref, id, &named, e);
+}
+
+static int remove_name(int store, const char *name, struct err *e)
+{
+	char path[IMAGE_REF_MAX + 8];
+
+	snprintf(path, sizeof(path), "names/%s", name);
+	return unlinkat(store, path, 0) ? err_set(e, -errno, "remove %s", name) : 0;
+}
+
+int image_remove(const char *ref, int (*may)(const char *id, struct err *e), struct err *e)
+{
+	char id[SUM_HEX], gone[SUM_HEX + 16];
 	struct place p;
 	auto_fd store = image_store_open(&p, e);
 	auto_fd lock = store < 0 ? -1 : image_store_lock(store, e);
@@ -271,19 +289,20 @@ int image_remove(const char *ref, struct err *e)
 	bool named;
 	int rc = lock < 0 ? e->code : resolve(store, ref, id, &named, e);
 
+	if (!rc)
+		rc = each_name(store, id, NULL, NULL, &n, e);
 	if (rc)
 		return rc;
-	if (named) {
-		snprintf(path, sizeof(path), "names/%s", ref);
-		if (unlinkat(store, path, 0))
-			return err_set(e, -errno, "remove %s", ref);
-	}
-	rc = each_name(store, id, NULL, NULL, &n, e);
-	if (rc || (named && n))
-		return rc;
-	if (n)
+	if (named && n > 1)
+		return remove_name(store, ref, e);
+	if (!named && n)
 		return err_say(e, -EBUSY, "image %.*s has %u names; remove those", IMAGE_SHORT, id,
 			       n);
+	rc = may ? may(id, e) : 0;
+	if (!rc && named)
+		rc = remove_name(store, ref, e);
+	if (rc)
+		return rc;
 	snprintf(gone, sizeof(gone), IMAGE_DRAFT_PREFIX "gone-%.16s", id);
 	if (renameat(store, id, store, gone))
 		return err_set(e, -errno, "remove image %.*s", IMAGE_SHORT, id);

@@ -37,12 +37,15 @@ struct image {
 /* 1 to 128 of a-z A-Z 0-9 _ . : -, first a-z A-Z 0-9; not one that looks like an ID alone. */
 int image_name_check(const char *name, struct err *e) must_check;
 /*
- * By name, ID, or the first six or more digits of an ID (also with "sha256:"). If
+ * By name, ID, or the first six or more digits of an ID (also with "sha256:"); in
+ * NAME@sha256:ID the name is but a remark. If
  * @verify, or if `root` was changed or never checked, its digest is checked: -EBADMSG with a
  * sentence if it is wrong.
  */
 int image_open(struct image *im, const char *ref, bool verify, struct err *e) must_check;
 void image_close(struct image *im);
+/* The ID alone. */
+int image_find(const char *ref, char id[static SUM_HEX], struct err *e) must_check;
 /* A string of the config, or NULL; and a list of them (n in *n), valid while @im is open. */
 const char *image_string(const struct image *im, const char *key);
 size_t image_list(const struct image *im, const char *key, const char **out, size_t max);
@@ -73,8 +76,12 @@ void image_draft_end(struct image_draft *d);
 /* Calls @each for every name (ID alone where there is none: @name NULL). Stops at non-zero. */
 int image_each(int (*each)(const char *name, const char *id, void *arg), void *arg,
 	       struct err *e) must_check;
-/* Take the name away; and the image, when no name is left, or when @ref is an ID. */
-int image_remove(const char *ref, struct err *e) must_check;
+/*
+ * Take the name away; and the image, when no name is left, or when @ref is an ID. @may
+ * (NULL: it may) is asked before the image goes: 0, or -errno with a sentence.
+ */
+int image_remove(const char *ref, int (*may)(const char *id, struct err *e),
+		 struct err *e) must_check;
 /* Give an image another name. */
 int image_tag(const char *ref, const char *name, struct err *e) must_check;
 #endif

@@ -158,6 +158,8 @@ static json_t *pick_config(const json_t *blob)
 		if (*string(c, strings[i].from))
 			json_object_set_new(out, strings[i].to,
 					    json_string(string(c, strings[i].from)));
+	if (*string(out, "workdir") && *string(out, "workdir") != '/')
+		json_object_set_new(out, "workdir", json_sprintf("/%s", string(out, "workdir")));
 	return out;
 }
 

@@ -44,6 +44,11 @@ int image_pipe_start(struct image_pipe *p, const char *const *argv, const char *
 	return 0;
 }
 
+static const char *package_of(const char *name)
+{
+	return strcmp(name, "mkfs.ext4") ? name : "e2fsprogs";
+}
+
 int image_pipe_end(struct image_pipe *p, const char *name, struct err *e)
 {
 	int status = 0;
@@ -62,6 +67,6 @@ int image_pipe_end(struct image_pipe *p, const char *name, struct err *e)
 		return 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == NOT_FOUND)
 		return err_say(e, -EIO, "%s is not there; install it (apt-get install %s)", name,
-			       name);
+			       package_of(name));
 	return err_say(e, -EIO, "%s failed; see what it said above", name);
 }

@@ -84,20 +84,24 @@ int image_store_id(const json_t *manifest, char id[static SUM_HEX], struct err *
 	return rc ? err_set(e, rc, "name the image") : 0;
 }
 
-static void describe(int root, char text[static 160])
+#define DESCRIBED 160u
+
+/* Whoever writes to the file changes its ctime, which no call can set back. */
+static void describe(int root, char text[static DESCRIBED])
 {
 	struct stat st;
 
 	text[0] = '\0';
 	if (!fstat(root, &st))
-		snprintf(text, 160, "%llu:%llu %lld %lld.%09ld\n", (unsigned long long)st.st_dev,
-			 (unsigned long long)st.st_ino, (long long)st.st_size,
-			 (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec);
+		snprintf(text, DESCRIBED, "%llu:%llu %lld %lld.%09ld %lld.%09ld\n",
+			 (unsigned long long)st.st_dev, (unsigned long long)st.st_ino,
+			 (long long)st.st_size, (long long)st.st_mtim.tv_sec, st.st_mtim.tv_nsec,
+			 (long long)st.st_ctim.tv_sec, st.st_ctim.tv_nsec);
 }
 
 void image_store_checked(int dir, int root)
 {
-	char text[160];
+	char text[DESCRIBED];
 	struct err e;
 
 	describe(root, text);
@@ -107,7 +111,7 @@ void image_store_checked(int dir, int root)
 bool image_store_was_checked(int dir, int root)
 {
 	auto_fd fd = openat(dir, "checked", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	char now[160], then[160];
+	char now[DESCRIBED], then[DESCRIBED];
 	ssize_t n = fd < 0 ? -1 : read(fd, then, sizeof(then) - 1);
 
 	if (n <= 0)

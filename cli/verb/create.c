@@ -36,9 +36,23 @@ int named_keep_settled(const struct run_conf *c, struct settings *s)
 	return rc;
 }
 
+/* A name may be another image's tomorrow, and what the disk keeps are changes to this one. */
+static char *settled_image(const struct run_conf *c)
+{
+	const char *ref = c->root.ref;
+	size_t n = ref ? strcspn(ref, "@") : 0;
+	char *text = NULL;
+
+	if (!ref || !strncmp(ref, "sha256:", 7))
+		n = 0;
+	return ref && asprintf(&text, "%.*s%ssha256:%s", (int)n, ref ? ref : "", n ? "@" : "",
+			       c->root.image.id) >= 0 ? text : NULL;
+}
+
 /* Defaults under the flags, and all of it checked as a start would. */
 int create_settings(struct named *n, struct settings *s, struct err *e)
 {
+	auto_mem char *image = NULL;
 	struct run_conf c;
 	int rc = settings_defaults(s, e);
 
@@ -54,7 +68,11 @@ int create_settings(struct named *n, struct settings *s, struct err *e)
 		rc = run_conf_check(&c, e);
 	if (!rc)
 		rc = limits_disk(&c, true, e);
+	if (!rc && settings_get(s, "", "image"))
+		image = settled_image(&c);
 	run_conf_free(&c);
+	if (!rc && image && settings_set(s, "", "image", image))
+		rc = err_set(e, -ENOMEM, "settings");
 	return rc;
 }
 

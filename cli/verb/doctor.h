@@ -34,6 +34,13 @@ extern const struct doctor_check doctor_own_checks[];	/* doctor_own.c: what this
 void doctor_boxes(void (*found)(const char *name, const struct doctor_finding *f, void *arg),
 		  void *arg);
 
+/* doctor_image.c: what makes images and disks. */
+void doctor_image(struct doctor_finding *f);
+void doctor_mkfs(struct doctor_finding *f);
+
+/* Whether a program is found along PATH, or in the folders of the administrator. */
+bool doctor_has(const char *program) must_check;
+
 void doctor_set(struct doctor_finding *f, enum doctor_grade grade, const char *remedy,
 		const char *what, ...) printf_like(4, 5);
 #endif

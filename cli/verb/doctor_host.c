@@ -226,25 +226,9 @@ static void check_runtime(struct doctor_finding *f)
 		doctor_set(f, DOCTOR_OK, NULL, "sockets go to %.200s", p.path);
 }
 
-static bool in_path(const char *program)
-{
-	const char *path = getenv("PATH");
-	char full[4096];
-
-	while (path && *path) {
-		size_t len = strcspn(path, ":");
-
-		snprintf(full, sizeof(full), "%.*s/%s", (int)len, path, program);
-		if (!access(full, X_OK))
-			return true;
-		path += len + (path[len] == ':');
-	}
-	return false;
-}
-
 static void check_passt(struct doctor_finding *f)
 {
-	if (in_path("passt"))
+	if (doctor_has("passt"))
 		doctor_set(f, DOCTOR_OK, NULL, "there, for guests with a network");
 	else
 		doctor_set(f, DOCTOR_WARN, "run 'sudo apt-get install passt'; this version has no network "
@@ -296,6 +280,8 @@ const struct doctor_check doctor_host_checks[] = {
 	{ "disk", check_disk },
 	{ "runtime", check_runtime },
 	{ "passt", check_passt },
+	{ "images", doctor_image },
+	{ "disks", doctor_mkfs },
 	{ "monitor", check_vmm },
 	{ "file server", check_server },
 	{ "kernel", check_kernel },

@@ -6,12 +6,13 @@
 #include "cli/cli.h"
 #include "cli/image/make.h"
 #include "cli/base/parse.h"
+#include "cli/verb/image_use.h"
 
-struct image_conf { struct image_make make; bool json; };
+struct image_conf { struct image_make make; bool json, force; };
 
 enum {
 	F_NAME = 1, F_FORMAT = 2, F_SUM = 4, F_PROFILE = 8, F_SUITE = 16, F_MIRROR = 32,
-	F_JSON = 64,
+	F_JSON = 64, F_FORCE = 128,
 };
 
 static int opt_name(void *into, const char *value, struct err *e)
@@ -65,6 +66,14 @@ static int opt_json(void *into, const char *value, struct err *e)
 	return 0;
 }
 
+static int opt_force(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct image_conf *)into)->force = true;
+	return 0;
+}
+
 static const struct opt image_opts[] = {
 	{ "name", 0, "NAME", "build, import, pull: call it that", opt_name, NULL },
 	{ "profile", 0, "PROFILE", "build: minimal, debian, python, node or dev", opt_profile,
@@ -76,6 +85,7 @@ static const struct opt image_opts[] = {
 	  opt_format, "dir tar oci erofs ext4" },
 	{ "sha256", 0, "HEX", "import: the digest that the file must have", opt_sum, NULL },
 	{ "json", 0, NULL, "ls: print an array of objects", opt_json, NULL },
+	{ "force", 'f', NULL, "rm: also an image that a sandbox needs", opt_force, NULL },
 	{ 0 },
 };
 
@@ -136,11 +146,10 @@ static int do_rm(const struct image_conf *c, char **word, int n)
 {
 	int status = CLI_OK;
 
-	(void)c;
 	for (int i = 0; i < n; i++) {
 		struct err e = { 0 };
 
-		if (image_remove(word[i], &e))
+		if (image_remove(word[i], c->force ? NULL : image_unused, &e))
 			status = failed(&e);
 	}
 	return status;
@@ -287,7 +296,7 @@ static const struct sub {
 	{ "import", 1, 1, "PATH", F_NAME | F_FORMAT | F_SUM, do_import },
 	{ "pull", 1, 1, "REF", F_NAME, do_pull },
 	{ "tag", 2, 2, "IMAGE NAME", 0, do_tag },
-	{ "rm", 1, 1000, "IMAGE...", 0, do_rm },
+	{ "rm", 1, 1000, "IMAGE...", F_FORCE, do_rm },
 	{ "verify", 0, 1000, "[IMAGE...]", 0, do_verify },
 	{ "path", 1, 1, "IMAGE", 0, do_path },
 };
@@ -297,7 +306,7 @@ static unsigned flags_given(const struct image_conf *c)
 	return (c->make.name ? F_NAME : 0) | (c->make.format ? F_FORMAT : 0) |
 	       (c->make.sha256 ? F_SUM : 0) | (c->make.profile ? F_PROFILE : 0) |
 	       (c->make.suite ? F_SUITE : 0) | (c->make.mirror ? F_MIRROR : 0) |
-	       (c->json ? F_JSON : 0);
+	       (c->json ? F_JSON : 0) | (c->force ? F_FORCE : 0);
 }
 
 static const struct sub *find_sub(const char *name)

@@ -9,6 +9,7 @@ import tarfile
 
 BUSYBOX = "/bin/busybox"
 APPLETS = "sh ls cat id env true pwd mkdir dd df sync echo touch stat grep tail seq".split()
+MEDIA = "application/vnd.oci.image."
 PASSWD = b"root:x:0:0::/root:/bin/sh\napp:x:1000:1000::/srv:/bin/sh\n"
 
 
@@ -48,18 +49,26 @@ def base():
             plain("etc/passwd", PASSWD, mode=0o644), folder("srv")]
 
 
+def digest(data):
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
 class Layout:
     """An OCI image layout in the folder `path`, with these layers (tar archives)."""
 
     def __init__(self, path, layers, config):
         self.path = path
         os.makedirs(os.path.join(path, "blobs", "sha256"))
-        self.layers = [self.blob(gzip.compress(x, mtime=0)) for x in layers]
-        conf = self.blob(json.dumps({"architecture": os.uname().machine, "os": "linux",
-                                     "config": config}).encode())
-        manifest = self.blob(json.dumps({"schemaVersion": 2, "config": conf,
-                                         "layers": self.layers}).encode())
-        self.write("index.json", json.dumps({"schemaVersion": 2, "manifests": [manifest]}))
+        self.layers = [self.blob("layer.v1.tar+gzip", gzip.compress(x, mtime=0)) for x in layers]
+        machine = os.uname().machine
+        conf = self.json("config.v1+json", {
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(machine, machine),
+            "os": "linux", "config": config,
+            "rootfs": {"type": "layers", "diff_ids": [digest(x) for x in layers]}})
+        self.manifest = self.json("manifest.v1+json", {
+            "schemaVersion": 2, "config": conf, "layers": self.layers,
+            "mediaType": MEDIA + "manifest.v1+json"})
+        self.write("index.json", json.dumps({"schemaVersion": 2, "manifests": [self.manifest]}))
         self.write("oci-layout", '{"imageLayoutVersion": "1.0.0"}')
 
     def write(self, name, text):
@@ -69,8 +78,11 @@ class Layout:
     def blob_path(self, descriptor):
         return os.path.join(self.path, "blobs", "sha256", descriptor["digest"][7:])
 
-    def blob(self, data):
-        d = {"digest": "sha256:" + hashlib.sha256(data).hexdigest(), "size": len(data)}
+    def json(self, kind, value):
+        return self.blob(kind, json.dumps(value).encode())
+
+    def blob(self, kind, data):
+        d = {"mediaType": MEDIA + kind, "digest": digest(data), "size": len(data)}
         with open(self.blob_path(d), "wb") as f:
             f.write(data)
         return d

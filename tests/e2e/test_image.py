@@ -12,10 +12,13 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 import harness
 import oci
-from harness import (BOOT_S, ENV, RUN_S, SANDBOX, Failure, at, equal, good, refused, sandbox,
-                     tree, write)
+from harness import (BOOT_S, ENV, RUN_S, SANDBOX, Failure, at, check, equal, good, read,
+                     refused, sandbox, start, tree, wait, write)
+from registry import Registry
 
 
 def damage(path, where):
@@ -53,7 +56,7 @@ def test_a_1_names_come_and_go():
     good("image", "tag", ident[:8], "third")
     good("image", "rm", "again", "base")
     equal(good("image", "path", "third").split("/")[-2], ident, "the image of the third name")
-    refused("has 1 names", "image", "rm", ident)
+    refused("has 1 names", "image", "rm", ident, status=2)
     good("image", "rm", "third")
     refused("there is no image 'third'", "image", "path", "third")
     refused("there is no image", "image", "path", ident[:12])
@@ -85,6 +88,12 @@ def test_a_3_a_ready_file_system_needs_its_digest():
             "0" * 64, path)
     raw = good("image", "import", "--format", "erofs", "--sha256", digest, path)
     equal(raw.strip()[7:], good("image", "path", "tree").split("/")[-2], "the same image")
+    with tempfile.NamedTemporaryFile(dir="/dev/shm") as f:      # another file system
+        with open(path, "rb") as image:
+            f.write(image.read())
+        f.flush()
+        equal(good("image", "import", "--format", "erofs", "--sha256", digest, f.name), raw,
+              "from elsewhere")
 
 
 def test_a_4_an_archive_that_lies_stays_in_its_image():
@@ -120,8 +129,15 @@ def test_a_6_a_damaged_image_is_not_used():
     before = damage(path, 5000)
     refused("is damaged", "run", "hurt", "--", "true", status=125)
     refused("is damaged", "run", "--image", "hurt", "--", "true", status=125)
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))     # a thorough liar
     refused("is damaged", "image", "verify")
+    found = {x["check"]: x for x in json.loads(sandbox("doctor", "--json").stdout)["checks"]}
+    equal(found["images"]["grade"], "warn", f"{found['images']}; the doctor's grade")
+    check("1 of them damaged, such as hurt" in found["images"]["found"], f"{found['images']}")
+    damage(path, 5000)
+    good("image", "verify", "hurt")
+    damage(path, 5000)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))     # a liar
+    refused("is damaged", "run", "hurt", "--", "true", status=125)
     manifest = os.path.join(os.path.dirname(path), "manifest")
     with open(manifest, "r+", encoding="utf-8") as f:
         text = f.read().replace('"config": {}', '"config": {"user": "0"}')
@@ -136,6 +152,84 @@ def test_a_7_the_word_before_the_dashes_is_the_image():
     refused("both --image a and 'b --' name an image", "run", "--image", "a", "b", "--", "c",
             status=125)
     refused("there is no command", "run", "tree", "--", status=125)
+
+
+def drafts():
+    return [x for x in os.listdir(at(ENV["XDG_DATA_HOME"], "sandbox/images"))
+            if x.startswith("tmp-")]
+
+
+def test_a_8_a_maker_that_dies_leaves_nothing_for_long():
+    p = start("image", "import", "--name", "half", "-", stdin=subprocess.PIPE)
+    p.stdin.write(oci.tar([oci.plain("f", b"x" * (1 << 20))])[:600 << 10])
+    p.stdin.flush()
+    wait(drafts, "a draft")
+    p.kill()
+    p.communicate()
+    refused("there is no image 'half'", "image", "path", "half")
+    equal(len(drafts()), 1, "drafts")
+    good("image", "import", "--name", "half", "-", stdin=oci.tar([oci.plain("f", b"whole")]))
+    equal(drafts(), [], "drafts")
+    good("image", "rm", "half")
+
+
+def test_a_9_several_may_make_the_same_image_at_once():
+    data = write("same.tar", oci.tar(oci.base()))
+    all_of = [start("image", "import", "--name", f"same{n % 2}", data) for n in range(6)]
+    said = {p.communicate(timeout=RUN_S) + (p.returncode,) for p in all_of}
+    equal(len(said), 1, f"{said}; answers")
+    out, err, status = said.pop()
+    equal((err, status), (b"", 0), "stderr and status")
+    good("image", "verify", out.decode().strip())
+    equal(drafts(), [], "drafts")
+    good("image", "rm", "same0", "same1")
+
+
+def test_a_10_an_image_is_pulled_from_a_registry():
+    layout = oci.Layout(at("far"), [oci.tar(oci.base()), oci.tar([oci.plain("far", b"away")])],
+                        {"Env": ["A=b"], "Cmd": ["true"]})
+    near = good("image", "import", "--name", "near", at("far"))
+    with Registry(layout) as r:
+        equal(good("image", "pull", f"{r.name}/team/tool:one"), near, "digests")
+        equal(good("image", "pull", f"{r.name}/tool@{layout.manifest['digest']}"), near, "digests")
+        equal(good("image", "path", "tool:one"), good("image", "path", "tool"), "paths")
+        listed = json.loads(good("image", "ls", "--json"))
+        check(f"{r.name}/team/tool:one" not in {x["source"] for x in listed},
+              "an image that is there is not replaced")
+        good("image", "rm", "tool", "tool:one", "near")
+        good("image", "pull", "--name", "n", f"{r.name}/team/tool")
+        equal([(x["name"], x["source"], x["config"]) for x in json.loads(good("image", "ls",
+               "--json")) if x.get("name") == "n"],
+              [("n", f"{r.name}/team/tool", {"cmd": ["true"], "env": ["A=b"]})], "the manifest")
+        last_line("skopeo failed", f"{r.name}/team/tool:two")
+        damage(layout.blob_path(layout.layers[1]), 20)
+        last_line("skopeo failed", f"{r.name}/team/tool:one")
+    equal(drafts(), [], "drafts")
+    refused("no image of a registry", "image", "pull", "--", "-x", status=2)
+    good("image", "rm", "n")
+
+
+def test_a_11_a_sandbox_keeps_to_its_image():
+    data = oci.tar(oci.base() + [oci.plain("own")])
+    one = good("image", "import", "--name", "root", "-", stdin=data).strip()
+    good("create", "pinned", "--image", "root")
+    config = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/pinned/config")
+    equal(read(config), f"image = root@{one}\n", "the configuration")
+    refused("is the root of sandbox 'pinned'", "image", "rm", "root", status=2)
+    good("image", "import", "--name", "root", "-", stdin=oci.tar(oci.base() + [oci.plain("more")]))
+    good("image", "rm", "root")
+    refused("is the root of sandbox 'pinned'", "image", "rm", one, status=2)
+    equal(good("image", "path", f"any@{one}").split("/")[-2], one[7:], "by a name and digest")
+    good("image", "rm", "-f", one)
+    refused("there is no image 'root@", "start", "pinned")
+    good("rm", "-f", "pinned")
+
+
+def last_line(sentence, ref):
+    """A pull that fails; what is above the sentence is skopeo's own."""
+    r = sandbox("image", "pull", ref)
+    equal((r.returncode, r.stdout), (1, b""), f"{r.stderr!r}; status and stdout")
+    check(sentence in r.stderr.decode().splitlines()[-1], f"{r.stderr!r}")
 
 
 # ---- sandboxes on it
@@ -189,6 +283,12 @@ def test_b_3_a_disk_has_its_size_and_vanishes():
     equal(tree(ENV["XDG_CACHE_HOME"]), before, "files in the cache")
 
 
+def monitor(name):
+    with open(os.path.join(ENV["XDG_STATE_HOME"], f"sandbox/sandboxes/{name}/state"),
+              encoding="utf-8") as f:
+        return json.load(f)["monitor"]
+
+
 def test_b_4_the_disk_of_a_named_sandbox_stays():
     good("create", "kept", "--image", app(), "--disk", "192M")
     good("start", "kept")
@@ -219,9 +319,7 @@ def test_b_6_what_was_flushed_survives_a_kill_of_the_monitor():
     p = subprocess.Popen([SANDBOX, "exec", "-u", "0", "kept", "--", "sh", "-c", loop], env=ENV,
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     said = [p.stdout.readline() for _ in range(3)]
-    with open(os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/kept/state"),
-              encoding="utf-8") as f:
-        os.kill(json.load(f)["monitor"], signal.SIGKILL)
+    os.kill(monitor("kept"), signal.SIGKILL)
     rest, err = p.communicate(timeout=RUN_S)
     equal(p.returncode, 125, f"{err!r}; status of the exec")
     last = int((said + rest.splitlines())[-1])
@@ -243,6 +341,42 @@ def test_long_0_two_builds_have_one_digest():
         raise Failure(f"packages {packages[:5]}")
     equal(good("run", "twice", "--", "bash", "-c", "echo $BASH_VERSINFO", limit=BOOT_S), "5\n",
           "bash")
+
+
+PROMISES = {
+    "debian": "apt-get --version; less --version; ps --version",
+    "python": "python3 -m venv --without-pip /tmp/v && /tmp/v/bin/python -c 'print(6 * 7)' && "
+              "pip --version",
+    "node": "node -p '6 * 7' && npm --version",
+    "dev": "set -e; git --version; tmux -V; rg --version; curl --version; ssh -V; make --version; "
+           "echo 'int main(void) { return 0; }' >/tmp/a.c; cc -o /tmp/a /tmp/a.c; /tmp/a",
+}
+
+
+def test_long_1_profiles_have_what_they_promise():
+    for profile, script in PROMISES.items():
+        good("image", "build", "--profile", profile, limit=1800)
+        r = sandbox("run", "--image", profile, "--", "sh", "-ec", script, limit=1800)
+        equal(r.returncode, 0, f"{profile}: {r.stdout[-300:]!r} {r.stderr[-300:]!r}; status")
+
+
+def test_long_2_many_power_cuts():
+    good("create", "cut", "--image", app(), "--disk", "128M")
+    loop = "i={}; while :; do i=$((i+1)); echo data$i >/cut$i; sync /cut$i; echo $i; done"
+    done = 0
+    for n in range(8):
+        good("start", "cut", limit=BOOT_S)
+        p = start("exec", "-u", "0", "cut", "--", "sh", "-c", loop.format(done))
+        first = int(p.stdout.readline())
+        time.sleep(0.3 * n)
+        os.kill(monitor("cut"), signal.SIGKILL)
+        done = int((p.communicate(timeout=RUN_S)[0].split() or [first])[-1])
+        good("start", "cut")
+        equal(good("exec", "cut", "--", "sh", "-c",
+                   f"for i in $(seq {done}); do cat /cut$i; done").split(),
+              [f"data{i + 1}" for i in range(done)], "files")
+        good("stop", "cut")
+    good("rm", "-f", "cut")
 
 
 if __name__ == "__main__":
