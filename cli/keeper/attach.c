@@ -10,7 +10,8 @@
 int attach_config(const struct store_box *b, const char *file, const char *old, const char *new,
 		  struct err *e)
 {
-	auto_mem char *text = store_read(b, file, e);
+	auto_fd lock = store_config_lock(b, e);
+	auto_mem char *text = lock < 0 ? NULL : store_read(b, file, e);
 	auto_mem char *changed = NULL;
 	struct settings s = { 0 };
 	int rc = text ? settings_parse(&s, text, file, e) : e->code;

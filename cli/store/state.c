@@ -48,6 +48,15 @@ char *store_read(const struct store_box *b, const char *file, struct err *e)
 	return text;
 }
 
+int store_config_lock(const struct store_box *b, struct err *e)
+{
+	auto_fd fd = openat(b->dir, "config.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+
+	if (fd < 0 || flock(fd, LOCK_EX))
+		return err_set(e, -errno, "lock the config of sandbox '%s'", b->name);
+	return take_fd(&fd);
+}
+
 int store_replace(int dir, const char *file, const char *text, size_t len, struct err *e)
 {
 	char tmp[80];

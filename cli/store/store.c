@@ -304,22 +304,6 @@ int store_remove(struct store_box *b, struct err *e)
 	return 0;
 }
 
-int store_rename(struct store_box *b, const char *name, struct err *e)
-{
-	struct place p;
-	int rc = store_name_check(name, e);
-	auto_fd root = rc ? -1 : open_root(&p, e);
-
-	BUG_ON(!b->locked);
-	if (root < 0)
-		return rc ? rc : root;
-	if (syscall(SYS_renameat2, root, b->name, root, name, RENAME_NOREPLACE))
-		return errno == EEXIST ? exists(name, e) :
-			err_set(e, -errno, "rename sandbox '%s'", b->name);
-	set_box(b, name, &p);
-	return 0;
-}
-
 /* ---- names ------------------------------------------------------------- */
 
 static int by_name(const void *a, const void *b)

@@ -74,8 +74,6 @@ void store_unlock(struct store_box *b);
 void store_close(struct store_box *b);
 /* Remove a locked one with all in it, and close it. */
 int store_remove(struct store_box *b, struct err *e) must_check;
-/* Under another name, locked by us. -EEXIST. */
-int store_rename(struct store_box *b, const char *name, struct err *e) must_check;
 
 /* Names of all, in alphabetical order, NULL at the end: for store_names_free(). Also sweeps. */
 char **store_names(size_t *n, struct err *e);
@@ -91,6 +89,11 @@ int store_state_write(const struct store_box *b, const struct store_state *s,
 		      struct err *e) must_check;
 const char *store_life_name(enum store_life life);
 
+/*
+ * Wait for those who change its config, of whom there is one at a time: a descriptor to close
+ * afterwards, or -errno with a sentence.
+ */
+int store_config_lock(const struct store_box *b, struct err *e) must_check;
 /* A file of the folder as text (malloc), at most 1 MiB. NULL, -errno in e->code. */
 char *store_read(const struct store_box *b, const char *file, struct err *e);
 /* Replace a file of the folder, whole or not at all. Mode 0600. */

@@ -5,8 +5,6 @@
  * A change is checked before anything is written. In the person's file only the lines of
  * the keys that are set are touched.
  */
-#include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "cli/verb/named.h"

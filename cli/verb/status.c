@@ -14,7 +14,7 @@
 #include "cli/verb/status.h"
 #include "cli/verb/usage.h"
 
-#define ANSWER_MS	3000
+#define ANSWER_MS	10000	/* a busy host that emulates the guest takes seconds */
 
 /* ---- asking -------------------------------------------------------------------- */
 

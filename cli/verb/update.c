@@ -4,8 +4,6 @@
  *
  * A change is checked as a whole, as a start would, before anything is written.
  */
-#include <fcntl.h>
-#include <sys/file.h>
 #include "cli/base/sigs.h"
 #include "cli/store/autostart.h"
 #include "cli/store/event.h"
@@ -39,10 +37,8 @@ int update_config(struct store_box *b, const struct settings *more, bool dry_run
 {
 	struct settings s = { 0 };
 	auto_mem char *text = NULL;
-	auto_fd lock = openat(b->dir, "config.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC,
-			      0600);
-	int rc = lock < 0 || flock(lock, LOCK_EX) ? err_set(e, -errno, "lock the config") :
-						    read_config(b, &s, e);
+	auto_fd lock = store_config_lock(b, e);
+	int rc = lock < 0 ? lock : read_config(b, &s, e);
 
 	for (size_t i = 0; !rc && i < more->n; i++)
 		if (settings_set(&s, "", more->v[i].key, more->v[i].value))

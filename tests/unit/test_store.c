@@ -234,18 +234,3 @@ Test(store, a_damaged_state_is_named)
 	cr_expect_not_null(strstr(e.msg, "the file 'state' of sandbox 'x' is damaged"));
 	store_close(&b);
 }
-
-Test(store, rename_takes_no_name_in_use)
-{
-	struct err e = { 0 };
-	struct store_box a, b;
-
-	cr_assert_eq(store_create(&a, "a", "", true, &e), 0);
-	cr_assert_eq(store_create(&b, "b", "", true, &e), 0);
-	cr_expect_eq(store_rename(&a, "b", &e), -EEXIST);
-	cr_expect_eq(store_rename(&a, "c", &e), 0);
-	cr_expect_str_eq(a.name, "c");
-	store_close(&a);
-	store_close(&b);
-	cr_expect_eq(count(), 2);
-}
