@@ -287,6 +287,8 @@ $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 
 # The reader of images is the command's.
 $(O)/fuzz_image: $(addprefix $(O)/cli/,image/tree.o image/erofs.o image/tar.o base/lazy.o)
+$(O)/fuzz_manifest: $(addprefix $(O)/cli/,image/oci.o image/tree.o image/tar.o base/sum.o base/lazy.o)
+$(O)/fuzz_manifest: LIBS_HOST += -ljansson
 
 fuzz: fuzz-build
 	$(Q)tests/fuzz/run.sh $(FUZZ_O) $(FUZZ_SECONDS) $(or $(FUZZER),$(FUZZERS))

@@ -109,7 +109,7 @@ static const json_t *choose(const json_t *index, struct err *e)
 /* Down to a manifest: an index may hold indexes. */
 static json_t *find_manifest(int layout, struct err *e)
 {
-	auto_fd fd = openat(layout, "index.json", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	auto_fd fd = openat(layout, "index.json", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	json_t *now = fd < 0 ? NULL : parse(fd, "index.json", e);
 
 	if (fd < 0)
