@@ -44,8 +44,10 @@ char *settings_read(struct place *p, struct err *e)
 		return NULL;
 	}
 	n = host_read(p->path, text, FILE_MAX);
-	if (n == -ENOENT || n == -ENOTDIR)
-		n = text[0] = '\0';
+	if (n == -ENOENT || n == -ENOTDIR) {
+		text[0] = '\0';
+		n = 0;
+	}
 	if (n >= 0 && (size_t)n < FILE_MAX - 1)
 		return text;
 	free(text);

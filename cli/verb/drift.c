@@ -25,6 +25,25 @@ static bool needs_start(const char *key)
 	return !strstr(of_commands, word);
 }
 
+/* "128M", "131072k" and the default are one size; of CPUs likewise. */
+static bool same_machine(const struct settings *a, const struct settings *b, const char *key)
+{
+	const struct settings *const both[] = { a, b };
+	struct run_conf c[2];
+	struct err none;
+	bool same = !strcmp(key, "memory") || !strcmp(key, "cpus");
+
+	for (unsigned i = 0; i < ARRAY_LEN(c); i++)
+		run_conf_init(&c[i]);
+	for (unsigned i = 0; same && i < ARRAY_LEN(c); i++)
+		same = !settings_apply(both[i], "", key, &c[i], "", &none);
+	same = same && c[0].memory == c[1].memory && c[0].cpus == c[1].cpus &&
+	       c[0].cpu_milli == c[1].cpu_milli;
+	for (unsigned i = 0; i < ARRAY_LEN(c); i++)
+		run_conf_free(&c[i]);
+	return same;
+}
+
 /* What is in @a and not in @b, one line each to @f (NULL: only counted). */
 static unsigned differ(const struct settings *a, const struct settings *b, const char *what,
 		       FILE *f)
@@ -32,7 +51,8 @@ static unsigned differ(const struct settings *a, const struct settings *b, const
 	unsigned n = 0;
 
 	for (size_t i = 0; i < a->n; i++) {
-		if (a->v[i].section[0] || has(b, &a->v[i]) || !needs_start(a->v[i].key))
+		if (a->v[i].section[0] || has(b, &a->v[i]) || !needs_start(a->v[i].key) ||
+		    same_machine(a, b, a->v[i].key))
 			continue;
 		if (f)
 			fprintf(f, "  %s: %s = %s\n", what, a->v[i].key, a->v[i].value);

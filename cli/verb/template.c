@@ -12,12 +12,27 @@
 
 #define BOOT_TIMEOUT_S 900u
 
+struct flags {
+	struct run_conf conf;		/* first: rows of run are given the same pointer */
+	bool dry_run;
+};
+
+static int opt_dry_run(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct flags *)into)->dry_run = true;
+	return 0;
+}
+
 static const struct opt opts[] = {
 	{ "memory", 'm', "SIZE", "build: memory of the guest (default 128M)", run_opt_memory,
 	  NULL },
 	{ "cpus", 0, "N", "build: CPUs of the guest, 1 to 32 (default 1)", run_opt_cpus, NULL },
 	{ "kernel", 0, "FILE", "build: boot this kernel", run_opt_kernel, NULL },
 	{ "initrd", 0, "FILE", "build: with this initial RAM file system", run_opt_initrd, NULL },
+	{ "dry-run", 0, NULL, "build, rm: say what would be done, and do nothing", opt_dry_run,
+	  NULL },
 	{ "json", 0, NULL, "ls: print a JSON array", run_opt_json, NULL },
 	{ 0 },
 };
@@ -77,6 +92,24 @@ static int list(const struct run_conf *c, const struct monitor_conf *mc, struct 
 	return rc || fflush(stdout) ? err_set(e, -EIO, "write the list") : 0;
 }
 
+/* What is done is only said: a template that is there need not be made. */
+static int would_build(const struct monitor_conf *mc, struct err *e)
+{
+	struct template_info *t;
+	struct template_key k;
+	int rc = template_key(&k, mc, e), n = rc ? rc : template_list(mc, &t, e);
+	bool there = false;
+
+	for (int i = 0; i < n; i++)
+		there |= !strcmp(t[i].name, k.name);
+	if (n >= 0) {
+		free(t);
+		printf(there ? "would make nothing: template %s is there\n" :
+		       "would make template %s\n", k.name);
+	}
+	return n < 0 ? n : 0;
+}
+
 static int build(const struct monitor_conf *mc, struct err *e)
 {
 	auto_fd sigfd = sigs_open(false, e);
@@ -88,6 +121,27 @@ static int build(const struct monitor_conf *mc, struct err *e)
 	if (!rc)
 		puts(strrchr(dir.path, '/') + 1);
 	return rc ? rc : fflush(stdout) ? err_set(e, -EIO, "write the name") : 0;
+}
+
+static int would_remove(const struct monitor_conf *mc, char **words, struct err *e)
+{
+	struct template_info *t;
+	int n = template_list(mc, &t, e), rc = n < 0 ? n : 0;
+
+	for (; !rc && *words; words++) {
+		bool there = false;
+
+		for (int i = 0; i < n; i++)
+			there |= !strcmp(t[i].name, *words);
+		if (there)
+			printf("would remove template %s\n", *words);
+		else
+			rc = err_say(e, -ENOENT, "there is no template '%s'; 'sandbox template ls' "
+				     "lists them", *words);
+	}
+	if (n >= 0)
+		free(t);
+	return rc;
 }
 
 static int remove_words(char **words, struct err *e)
@@ -103,22 +157,27 @@ static int remove_words(char **words, struct err *e)
 	return 0;
 }
 
-static int template_act(struct run_conf *c, const char *what, char **words, struct err *e)
+static int template_act(struct flags *f, const char *what, char **words, struct err *e)
 {
+	struct run_conf *c = &f->conf;
 	struct monitor_conf mc;
 	int rc;
 
-	if (!strcmp(what, "rm"))
+	if (!strcmp(what, "rm") && (!*words || !f->dry_run))
 		return remove_words(words, e);
-	if (strcmp(what, "ls") && strcmp(what, "build"))
+	if (strcmp(what, "ls") && strcmp(what, "build") && strcmp(what, "rm"))
 		return err_say(e, -EINVAL, "'%s' is none of ls, build, rm", what);
-	if (*words)
+	if (*words && strcmp(what, "rm"))
 		return err_say(e, -EINVAL, "'%s' is one word too many", *words);
 	rc = run_conf_check(c, e);
 	if (rc)
 		return rc;
 	mc = conf_of(c);
-	return what[0] == 'l' ? list(c, &mc, e) : build(&mc, e);
+	if (what[0] == 'l')
+		return list(c, &mc, e);
+	if (what[0] == 'r')
+		return would_remove(&mc, words, e);
+	return f->dry_run ? would_build(&mc, e) : build(&mc, e);
 }
 
 static int template_main(const struct verb *v, int argc, char **argv)
@@ -126,22 +185,22 @@ static int template_main(const struct verb *v, int argc, char **argv)
 	const char *what = argc > 1 ? argv[1] : "";
 	struct err e = { 0 };
 	struct opt_end end;
-	struct run_conf c;
+	struct flags f = { .dry_run = false };
 	bool sub = argc > 1 && argv[1][0] != '-';
 	int rc;
 
-	run_conf_init(&c);
-	rc = opt_parse(v->table, v->name, argc, argv, sub ? 2 : 1, &c, &end, &e);
+	run_conf_init(&f.conf);
+	rc = opt_parse(v->table, v->name, argc, argv, sub ? 2 : 1, &f, &end, &e);
 	if (!rc && end.help) {
 		cli_verb_help(v, stdout);
-		run_conf_free(&c);
+		run_conf_free(&f.conf);
 		return fflush(stdout) ? CLI_FAILED : CLI_OK;
 	}
 	if (!rc && !sub)
 		rc = err_say(&e, -EINVAL, "say which: ls, build or rm");
 	if (!rc)
-		rc = template_act(&c, what, argv + end.words, &e);
-	run_conf_free(&c);
+		rc = template_act(&f, what, argv + end.words, &e);
+	run_conf_free(&f.conf);
 	if (rc)
 		cli_say("template: %s", e.msg);
 	return cli_status_of(rc);

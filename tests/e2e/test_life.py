@@ -40,6 +40,7 @@ DRY = [         # every verb that changes something, and what it says
     (["config", "set", "cpus=1"], "would set in [defaults] of "),
     (["attach", "--vm", "box", "DIR"], "would attach DIR:DIR:rw,cache=auto to sandbox 'box'"),
     (["detach", "--vm", "box", "DIR"], "would detach DIR from sandbox 'box'"),
+    (["template", "build"], "would make template "),
     (["apply", "box"], ""), (["discard", "box"], ""),
 ]
 
@@ -63,7 +64,7 @@ def test_00_a_dry_run_says_what_would_be_done_and_changes_nothing():
     before = everything()
     for args, text in DRY:
         args = [a.replace("DIR", d) for a in args]
-        out = good(args[0], "--dry-run", *args[1:])
+        out = good(*args, "--dry-run")
         check(out.startswith(text.replace("DIR", d)), f"{args} --dry-run said {out!r}")
         equal(everything(), before, f"{args} --dry-run; what is kept")
 
