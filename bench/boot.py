@@ -27,7 +27,7 @@ MICROVM = [
     "-device", "virtconsole,chardev=a",
     "-kernel", KERNEL, "-initrd", INITRD,
 ]
-done = []       # the boots of this run, for other parts
+done = []       # the boots of this run, ours and QEMU's, for other parts
 
 
 class Console:
@@ -102,22 +102,20 @@ def boot_microvm(line):
 
 
 def cold_boots():
-    """Boots of this run, each with the time to the agent's report; made when first asked for."""
+    """Boots of this run, in pairs, each with the time to the agent's report; made when first
+    asked for."""
     while len(done) < BOOT_RUNS:
-        done.append(boot_ours())
+        ours = boot_ours()
+        done.append((ours, boot_microvm(ours["line"])))
     return done
 
 
 def measure(report):
-    ours, theirs = [], []
-    for _ in range(BOOT_RUNS):
-        done.append(boot_ours())
-        ours.append(done[-1])
-        theirs.append(boot_microvm(ours[-1]["line"]))
+    pairs = cold_boots()
     for what, key, unit in (("boot: exec to `Run /init`", "wall", "ns"),
                             ("boot: processor time to `Run /init`", "cpu", "ns"),
                             ("boot: exec to agent ready", "ready", "ns"),
                             ("boot: processor time to agent ready", "ready_cpu", "ns"),
                             ("monitor's own private memory at `Run /init`", "own_kib", "KiB")):
-        report.pairs(what, "QEMU microvm, same kernel", [x[key] for x in ours],
-                     [x[key] for x in theirs], unit)
+        report.pairs(what, "QEMU microvm, same kernel", [x[key] for x, _ in pairs],
+                     [y[key] for _, y in pairs], unit)
