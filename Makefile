@@ -24,7 +24,7 @@ PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch
 # Unpacked by tests, never installed.
 PKG_UNPACK := openssh-server libwrap0
 PKG_LONG  := mmdebstrap
-PKG_BENCH := qemu-system-x86 fio
+PKG_BENCH := qemu-system-x86 qemu-system-common fio
 
 # ---- configuration -------------------------------------------------------------------------
 # Without a .config (made by menuconfig) the committed defconfig holds.
@@ -293,7 +293,10 @@ $(O)/fuzz_manifest: LIBS_HOST += -ljansson
 fuzz: fuzz-build
 	$(Q)tests/fuzz/run.sh $(FUZZ_O) $(FUZZ_SECONDS) $(or $(FUZZER),$(FUZZERS))
 
-BENCH_TOOLS := $(patsubst %.c,$(O)/%,$(wildcard bench/*.c)) $(O)/bench/guest/blk
+BENCH_PARTS := bench/fuse_window.c bench/fuse_vhost.c
+BENCH_TOOLS := $(patsubst %.c,$(O)/%,$(filter-out $(BENCH_PARTS),$(wildcard bench/*.c))) \
+	$(O)/bench/guest/blk
+$(O)/bench/fuse_trip: $(patsubst %.c,$(O)/%.o,$(BENCH_PARTS))
 $(O)/bench/%: $(O)/bench/%.o $(LIBHOST)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -o $@

@@ -5,6 +5,10 @@ One process and one thread, so that it is latency that counts. Each pair is the 
 the mount and on the folder behind it, on fresh names. Data is in the host's page cache, and is
 read with O_DIRECT at the mount, so that each read is a request. The guest's client does the
 same work with the same requests; its emulated kernel would hide the server.
+
+measure_peer: the same requests, one after the other, to sandbox-fsd through its window and to
+Debian's virtiofsd through vhost-user (fuse_trip.c), both without cache; as root, which that one
+needs to be.
 """
 import mmap
 import os
@@ -12,7 +16,7 @@ import subprocess
 import tempfile
 import time
 
-from common import OUT, RUNS
+from common import OUT, RUNS, tool
 
 FILES, CHUNK, BYTES = 2000, 1 << 20, 128 << 20
 
@@ -116,3 +120,43 @@ def measure(report):
         per_second = count / sorted(ours)[len(ours) // 2]
         report.pairs(f"file server, {mode}: {what}", "the same in the folder itself", ours, theirs,
                      "s", f"{per_second:.0f} per second")
+
+
+VIRTIOFSD = "/usr/lib/qemu/virtiofsd"
+TRIPS = 2000
+
+
+def trips(*words):
+    out = subprocess.run([tool("fuse_trip"), *words, str(TRIPS)], check=True, timeout=300,
+                         stdout=subprocess.PIPE, text=True).stdout
+    return {name: int(ns) for name, ns in (line.split() for line in out.splitlines())}
+
+
+def peer_trips(folder, path):
+    peer = subprocess.Popen([VIRTIOFSD, f"--socket-path={path}", "-o", f"source={folder}",
+                             "-o", "cache=none", "-o", "log_level=err", "-f"])
+    try:
+        while not os.path.exists(path):
+            if peer.poll() is not None:
+                raise RuntimeError(f"virtiofsd ended with status {peer.returncode}")
+            time.sleep(0.01)
+        return trips("vhost", path, "-")
+    finally:
+        peer.kill()
+        peer.wait()
+        if os.path.exists(path):
+            os.unlink(path)
+
+
+def measure_peer(report):
+    if os.geteuid() or not os.path.exists(VIRTIOFSD):
+        raise RuntimeError(f"{VIRTIOFSD} is not there, or this is not root")
+    with tempfile.TemporaryDirectory() as top:
+        os.mkdir(f"{top}/shared")
+        with open(f"{top}/shared/file", "wb") as f:
+            f.write(bytes(CHUNK))
+        pairs = [(trips("window", f"{OUT}/sandbox-fsd", f"{top}/shared"),
+                  peer_trips(f"{top}/shared", f"{top}/socket")) for _ in range(RUNS)]
+    for name in pairs[0][0]:
+        report.pairs(f"file server, request by request: {name}", "Debian's virtiofsd",
+                     [a[name] for a, _ in pairs], [b[name] for _, b in pairs], "ns")
