@@ -25,6 +25,7 @@ struct pool {
 	pthread_cond_t begun;
 	int sealed;			/* the worst of jail_seal(); right after pool_start() */
 	pthread_t thread[POOL_THREADS];
+	void *own[POOL_THREADS];
 	unsigned started, ready, alive;
 };
 
