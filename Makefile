@@ -23,7 +23,8 @@ PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch
 	libc6-dev-arm64-cross shellcheck git fuse3 stress-ng erofs-utils skopeo openssh-client
 # Unpacked by tests, never installed.
 PKG_UNPACK := openssh-server libwrap0
-PKG_LONG  := mmdebstrap
+# (npm may be there from elsewhere, with a node that keeps Debian's from being installed.)
+PKG_LONG   = mmdebstrap $(if $(shell command -v npm),,npm)
 PKG_BENCH := qemu-system-x86 qemu-system-common fio
 
 # ---- configuration -------------------------------------------------------------------------

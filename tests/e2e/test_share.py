@@ -10,8 +10,8 @@ import subprocess
 import sys
 import time
 import harness
-from harness import (BOOT_S, ENV, RUN_S, TOP, check, equal, folder, good, read, refused, sandbox,
-                     start, tree, write)
+from harness import (BOOT_S, ENV, RUN_S, TOP, check, equal, folder, good, read,
+                     refused, sandbox, start, tree, write)
 
 
 def sh(*flags, script, **more):
@@ -230,6 +230,26 @@ def test_links_do_not_lead_out():
     equal(tree(os.path.join(TOP, "jail/out")), ["secret"], "the folder beside the share")
     equal(os.stat(os.path.join(d, "s")).st_mode & 0o7777, 0o755, "no set-id on the host")
     check(os.path.islink(os.path.join(d, "root")), "a link is a link")
+
+
+def test_guarded_places_and_overlaps_need_yes():
+    home = folder("home")
+    for name in (".ssh/old", ".aws", ".config/gh", "project", "links"):
+        os.makedirs(os.path.join(home, name))
+    os.symlink("../.ssh", f"{home}/links/keys")
+    more = {"env": {"HOME": home}, "status": 2}
+    for place, sentence in (
+            (home, "is guarded"), (f"{home}/.ssh", "is guarded"), (f"{home}/.aws", "is guarded"),
+            (f"{home}/.ssh/old", f"lies in {home}/.ssh"), (f"{home}/links/keys", "is guarded"),
+            (f"{home}/.config", f"contains {home}/.config/gh"), ("/", "/ is guarded"),
+            ("/etc", "/etc is guarded"), (TOP, f"contains {home}")):
+        refused(sentence, "create", "--dry-run", "g", "-v", f"{place}:/x", **more)
+    both = ["-v", f"{home}/project:/x", "-v", f"{home}/links:/y"]
+    inside = ["-v", f"{home}/project:/x", "-v", f"{home}/project:/y:ro"]
+    good("create", "--dry-run", "g", *both, env=more["env"])
+    refused("overlap", "create", "--dry-run", "g", *inside, **more)
+    for words in (["-v", f"{home}/.ssh:/x"], inside):
+        good("create", "--dry-run", "g", "--yes", *words, env=more["env"])
 
 
 def test_refusals_cost_nothing():
