@@ -226,7 +226,9 @@ int client_poweroff(struct client *c, bool reboot, int timeout_ms, struct client
 struct client_root {
 	const char *type;		/* of the image; NULL: the built-in root */
 	enum proto_root_upper upper;
+	uint64_t flags;			/* enum proto_root_flag */
 	uint64_t size;			/* of a tmpfs as upper; 0: the kernel's default */
+	const char *workdir;		/* folder to make in it; NULL: none */
 	const char *const *tmpfs;	/* "SIZE:PATH" */
 	size_t n_tmpfs;			/* up to PROTO_TMPFS_MAX */
 };

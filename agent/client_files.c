@@ -97,14 +97,19 @@ int client_root(struct client *c, const struct client_root *r, int timeout_ms,
 
 	for (size_t i = 0; i < r->n_tmpfs; i++)
 		len += strlen(r->tmpfs[i]) + 32;
+	len += r->workdir ? strlen(r->workdir) : 0;
 	rc = begin(c, &w, PROTO_ROOT, len, e);
 	if (rc < 0)
 		return rc;
 	if (r->type)
 		proto_wr_str(&w, PROTO_K_ROOT_TYPE, r->type);
 	proto_wr_num(&w, PROTO_K_ROOT_UPPER, r->upper);
+	if (r->flags)
+		proto_wr_num(&w, PROTO_K_ROOT_FLAGS, r->flags);
 	if (r->size)
 		proto_wr_num(&w, PROTO_K_ROOT_SIZE, r->size);
+	if (r->workdir)
+		proto_wr_str(&w, PROTO_K_ROOT_WORKDIR, r->workdir);
 	for (size_t i = 0; i < r->n_tmpfs; i++)
 		proto_wr_str(&w, PROTO_K_TMPFS, r->tmpfs[i]);
 	return finish(c, &w, timeout_ms, e);

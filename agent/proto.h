@@ -82,7 +82,8 @@ enum proto_type {
 	PROTO_EXEC_SIGNAL = 0x65, /* c  EXEC_ID SIGNAL SCOPE */
 	PROTO_EXEC_WATCH = 0x66, /* c  DONE, then EXEC_INFO of each kept execution that ends */
 
-	PROTO_ROOT	= 0x70,	/* c  [ROOT_TYPE ROOT_UPPER ROOT_SIZE] TMPFS... */
+	PROTO_ROOT	= 0x70,	/* c  [ROOT_TYPE ROOT_UPPER ROOT_FLAGS ROOT_SIZE ROOT_WORKDIR]
+				 *    TMPFS... */
 	PROTO_MOUNT	= 0x78,	/* c  (SHARE PATH [FLAGS])..., 1 to PROTO_SHARES_MAX times */
 	PROTO_UMOUNT	= 0x79,	/* c  PATH */
 };
@@ -154,6 +155,8 @@ enum proto_key {
 	PROTO_K_ROOT_UPPER,	/* n  enum proto_root_upper */
 	PROTO_K_ROOT_SIZE,	/* n  bytes of a tmpfs over the image; absent: as the kernel does */
 	PROTO_K_TMPFS,		/* s  "SIZE:PATH", repeated; SIZE 0: the kernel's default */
+	PROTO_K_ROOT_WORKDIR,	/* s  folder to be made where the image lacks it */
+	PROTO_K_ROOT_FLAGS,	/* n  enum proto_root_flag */
 
 	PROTO_K_SHARE = 0x180,	/* n  number of a shared folder; what follows belongs to it */
 };
@@ -198,6 +201,10 @@ enum proto_root_upper {
 	PROTO_ROOT_TMPFS = 0,
 	PROTO_ROOT_DISK	 = 1,	/* ext4 on the second disk */
 	PROTO_ROOT_NONE	 = 2,	/* nothing can be written */
+};
+
+enum proto_root_flag {
+	PROTO_ROOT_DISCARD = 1u << 0,	/* the second disk is told what it need not keep */
 };
 
 enum proto_share_flag {

@@ -82,10 +82,17 @@ static const char *one_attr(const struct proto_attr *a, struct root_req *r)
 	case PROTO_K_ROOT_UPPER:
 		return proto_attr_u64(a, &r->upper) < 0 || r->upper > PROTO_ROOT_NONE ?
 			"bad kind of root" : NULL;
+	case PROTO_K_ROOT_FLAGS:
+		return proto_attr_u64(a, &r->flags) < 0 || r->flags >> 1 ?
+			"bad flags of a root" : NULL;
 	case PROTO_K_ROOT_SIZE:
 		return proto_attr_u64(a, &r->size) < 0 ? "bad size" : NULL;
 	case PROTO_K_TMPFS:
 		return tmpfs_attr(a, r);
+	case PROTO_K_ROOT_WORKDIR:
+		r->workdir = proto_attr_str(a, PROTO_PATH_MAX);
+		return r->workdir && r->workdir[0] == '/' ? NULL :
+			"the folder to make is not absolute";
 	default:
 		return a->flags & PROTO_ATTR_MUST ? "unknown attribute" : NULL;
 	}
@@ -103,6 +110,8 @@ int root_decode(const void *payload, size_t len, struct root_req *r, const char 
 		*why = one_attr(&a, r);
 	if (!*why && rd.bad)
 		*why = "truncated attribute";
+	if (!*why && r->flags && r->upper != PROTO_ROOT_DISK)
+		*why = "flags of a disk without one";
 	return *why ? -EBADMSG : 0;
 }
 
@@ -154,6 +163,15 @@ static int wait_for_disk(void)
 	return size ? 0 : -ENXIO;
 }
 
+/* ext4 on the second disk. */
+static int mount_disk(const struct root_req *r, const char *at)
+{
+	int rc = wait_for_disk();
+
+	return rc < 0 ? rc : mount_at(SECOND, at, "ext4", MS_NOATIME,
+				      r->flags & PROTO_ROOT_DISCARD ? "discard" : NULL);
+}
+
 /* What is written goes to RW. */
 static int mount_overlay(const struct root_req *r, const char **what)
 {
@@ -164,9 +182,7 @@ static int mount_overlay(const struct root_req *r, const char **what)
 
 	*what = r->upper == PROTO_ROOT_DISK ? "the disk" : "a tmpfs over the image";
 	if (rc == 0 && r->upper == PROTO_ROOT_DISK)
-		rc = wait_for_disk();
-	if (rc == 0 && r->upper == PROTO_ROOT_DISK)
-		rc = mount(SECOND, RW, "ext4", MS_NOATIME, NULL) < 0 ? -errno : 0;
+		rc = mount_disk(r, RW);
 	else if (rc == 0)
 		rc = mount_tmpfs(RW, r->size, "0755");
 	if (rc == 0)
@@ -261,6 +277,26 @@ static void copy_up(void)
 		close(fd);
 }
 
+/*
+ * What a container runtime gives to an image that lacks it: a name for the loopback
+ * address, and the folder in which its commands start. A folder that cannot be made is
+ * the error of the first command that starts there.
+ */
+static void complete(const struct root_req *r)
+{
+	static const char hosts[] = "127.0.0.1\tlocalhost\n::1\tlocalhost\n";
+	int fd;
+
+	(void)make_dir("/etc");
+	fd = open("/etc/hosts", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+	if (fd >= 0) {
+		(void)!write(fd, hosts, sizeof(hosts) - 1);
+		close(fd);
+	}
+	if (r->workdir)
+		(void)files_make_parents(r->workdir, 0755, true);
+}
+
 /* Read-only, but for what programs cannot do without. */
 static int close_root(const char **what)
 {
@@ -281,6 +317,8 @@ static int apply(const struct root_req *r, const char **what)
 
 	if (rc == 0 && change) {
 		over_image = tmpfs;
+		if (r->type)
+			complete(r);
 		if (tmpfs)
 			copy_up();
 	}

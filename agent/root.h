@@ -10,7 +10,9 @@ struct root_tmpfs { const char *path; uint64_t size; };	/* size 0: the kernel's 
 struct root_req {
 	const char *type;	/* file system of the image; NULL: the built-in root */
 	uint64_t upper;		/* enum proto_root_upper */
+	uint64_t flags;		/* enum proto_root_flag */
 	uint64_t size;		/* of a tmpfs as upper; 0: the kernel's default */
+	const char *workdir;	/* folder that must be there; NULL: none */
 	unsigned int n_tmpfs;
 	struct root_tmpfs tmpfs[PROTO_TMPFS_MAX];
 };

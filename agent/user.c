@@ -147,7 +147,10 @@ static bool is_member(char *list, const char *name)
 	return false;
 }
 
-/* Resolve `grp` (may be NULL) to u->gid, and collect the groups that list the user. */
+/*
+ * Resolve `grp` to u->gid; without one, collect the groups that list the user. Who names a
+ * group gets that one and no other, as in a container.
+ */
 static int find_groups(const char *path, const char *grp, struct user *u)
 {
 	struct lines l;
@@ -163,7 +166,8 @@ static int find_groups(const char *path, const char *grp, struct user *u)
 				own = gid;
 				found = true;
 			}
-			if (u->name[0] && u->n_groups < USER_GROUPS_MAX && is_member(f[3], u->name))
+			if (!grp && u->name[0] && u->n_groups < USER_GROUPS_MAX &&
+			    is_member(f[3], u->name))
 				u->groups[u->n_groups++] = gid;
 		}
 		close(l.fd);

@@ -2,7 +2,8 @@
 /*
  * rootfs.c - a disk without a name is an unlinked file in the cache folder: it goes
  * with the last process that has it open, however that ends. It is as long as was
- * asked for and has no more blocks than were written; the guest's discards give them back.
+ * asked for and has no more blocks than were written; of a disk that stays, the guest's
+ * discards give them back.
  *
  * It is formatted here, not in the guest, without checksums of metadata, which would be
  * computed in the guest's kernel at each access; a journal is for a disk that is mounted
@@ -67,8 +68,8 @@ int rootfs_open(struct rootfs *r, struct err *e)
 static int format(int fd, uint64_t size, bool journal, struct err *e)
 {
 	char path[64];
-	const char *argv[] = { "mkfs.ext4", "-q", "-F", "-m", "0", "-E", "discard,root_owner=0:0",
-		"-O", journal ? "^metadata_csum,^resize_inode,^orphan_file" :
+	const char *argv[] = { "mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", "-E",
+		"discard,root_owner=0:0", "-O", journal ? "^metadata_csum,^resize_inode,^orphan_file" :
 		"^metadata_csum,^resize_inode,^orphan_file,^has_journal", path,
 		journal ? "-J" : NULL, size < (256u << 20) ? "size=4" : "size=16", NULL };
 	const char *search = getenv("PATH");
@@ -167,11 +168,13 @@ int rootfs_apply(const struct rootfs *r, struct client *c, bool bare, bool resto
 {
 	const char *tmpfs[PROTO_TMPFS_MAX];
 	struct client_err ce = { 0 };
-	struct client_root x = { .type = r->ref ? r->image.type : NULL, .tmpfs = tmpfs };
+	struct client_root x = { .type = r->ref ? r->image.type : NULL, .tmpfs = tmpfs,
+				 .workdir = r->ref ? image_string(&r->image, "workdir") : NULL };
 
 	if (!bare) {
 		x.upper = r->disk ? PROTO_ROOT_DISK : r->read_only ? PROTO_ROOT_NONE :
 								     PROTO_ROOT_TMPFS;
+		x.flags = r->disk && r->disk_dir ? PROTO_ROOT_DISCARD : 0;
 		x.n_tmpfs = r->n_tmpfs;
 		for (size_t i = 0; i < r->n_tmpfs; i++)
 			tmpfs[i] = r->tmpfs[i];

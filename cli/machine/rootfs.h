@@ -13,10 +13,13 @@
 
 #define ROOTFS_DISK_MIN (16ull << 20)
 #define ROOTFS_DISK_MAX (1ull << 44)
+#define ROOTFS_RATE_MAX (1ull << 40)	/* as sandbox-vmm has it */
 
 struct rootfs {
 	const char *ref;		/* of the image; NULL: the built-in root */
 	uint64_t disk;			/* bytes; 0: none */
+	uint64_t bps, iops;		/* of each of its disks, per second; 0: no limit */
+	bool direct;			/* the disk by O_DIRECT; the image's pages are shared */
 	bool read_only;
 	char *tmpfs[PROTO_TMPFS_MAX];	/* "SIZE:PATH", owned */
 	size_t n_tmpfs;

@@ -30,12 +30,16 @@ Test(agent_root, all_of_it)
 	begin();
 	proto_wr_str(&w, PROTO_K_ROOT_TYPE, "erofs");
 	proto_wr_num(&w, PROTO_K_ROOT_UPPER, PROTO_ROOT_DISK);
+	proto_wr_num(&w, PROTO_K_ROOT_FLAGS, PROTO_ROOT_DISCARD);
 	proto_wr_num(&w, PROTO_K_ROOT_SIZE, 4096);
+	proto_wr_str(&w, PROTO_K_ROOT_WORKDIR, "/srv/er");
 	for (unsigned i = 0; i < PROTO_TMPFS_MAX; i++)
 		proto_wr_str(&w, PROTO_K_TMPFS, i ? "0:/a/b" : "65536:/c");
 	cr_assert_eq(decode(), 0);
 	cr_assert_str_eq(req.type, "erofs");
-	cr_assert(req.upper == PROTO_ROOT_DISK && req.size == 4096);
+	cr_assert_str_eq(req.workdir, "/srv/er");
+	cr_assert(req.upper == PROTO_ROOT_DISK && req.flags == PROTO_ROOT_DISCARD &&
+		  req.size == 4096);
 	cr_assert_eq(req.n_tmpfs, PROTO_TMPFS_MAX);
 	cr_assert_str_eq(req.tmpfs[0].path, "/c");
 	cr_assert(req.tmpfs[0].size == 65536 && req.tmpfs[1].size == 0);
@@ -53,6 +57,8 @@ Test(agent_root, what_is_none_is_refused)
 		{ PROTO_K_TMPFS, "1:///", "the path of a tmpfs is not absolute, or it is /" },
 		{ PROTO_K_TMPFS, "", "the path of a tmpfs is not absolute, or it is /" },
 		{ PROTO_K_TMPFS, "99999999999999999999:/a", "bad size of a tmpfs" },
+		{ PROTO_K_ROOT_WORKDIR, "work", "the folder to make is not absolute" },
+		{ PROTO_K_ROOT_WORKDIR, "", "the folder to make is not absolute" },
 	};
 
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
@@ -65,6 +71,14 @@ Test(agent_root, what_is_none_is_refused)
 	proto_wr_num(&w, PROTO_K_ROOT_UPPER, 3);
 	cr_assert_eq(decode(), -EBADMSG);
 	cr_assert_str_eq(why, "bad kind of root");
+	begin();
+	proto_wr_num(&w, PROTO_K_ROOT_FLAGS, 2);
+	cr_assert_eq(decode(), -EBADMSG);
+	cr_assert_str_eq(why, "bad flags of a root");
+	begin();
+	proto_wr_num(&w, PROTO_K_ROOT_FLAGS, 1);
+	cr_assert_eq(decode(), -EBADMSG);
+	cr_assert_str_eq(why, "flags of a disk without one");
 	begin();
 	for (unsigned i = 0; i <= PROTO_TMPFS_MAX; i++)
 		proto_wr_str(&w, PROTO_K_TMPFS, "0:/a");
