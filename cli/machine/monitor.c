@@ -35,9 +35,6 @@
 #define GROUP_THREADS	64u		/* beside vCPUs: the loop, io_uring's and KVM's workers */
 #define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
 
-#define STR_(x) #x
-#define STR(x) STR_(x)
-
 /* Of the machine's disks; -1: there is none. A template has no disk but its image. */
 static int image_of(const struct monitor_conf *c)
 {
@@ -49,18 +46,32 @@ static int disk_of(const struct monitor_conf *c)
 	return c->root && !c->root_bare ? c->root->disk_fd : -1;
 }
 
-static int add_disks(const char **argv, int n, const struct monitor_conf *c)
-{
-	static const char root[] = "fd:" STR(CHILD_ROOT_FD) ",ro";
-	static const char disk[] = "fd:" STR(CHILD_DISK_FD);
+struct disk_args { char root[96], disk[96]; };
 
+static void describe(char *out, size_t len, int fd, const char *how, const struct monitor_conf *c)
+{
+	int n = snprintf(out, len, "fd:%d%s", fd, how);
+
+	if (c->root->bps && !c->root_bare)
+		n += snprintf(out + n, len - (size_t)n, ",bps=%llu",
+			      (unsigned long long)c->root->bps);
+	if (c->root->iops && !c->root_bare)
+		snprintf(out + n, len - (size_t)n, ",iops=%llu",
+			 (unsigned long long)c->root->iops);
+}
+
+static int add_disks(const char **argv, int n, struct disk_args *a, const struct monitor_conf *c)
+{
 	if (image_of(c) >= 0) {
+		describe(a->root, sizeof(a->root), CHILD_ROOT_FD, ",ro", c);
 		argv[n++] = "--root";
-		argv[n++] = root;
+		argv[n++] = a->root;
 	}
 	if (disk_of(c) >= 0) {
+		describe(a->disk, sizeof(a->disk), CHILD_DISK_FD,
+			 c->root->direct ? ",direct" : "", c);
 		argv[n++] = "--disk";
-		argv[n++] = disk;
+		argv[n++] = a->disk;
 	}
 	return n;
 }
@@ -116,6 +127,7 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 		c->vmm, "--jail", jail, "--vsock", c->vsock, "--cid", "3", "--boot-timeout", boot,
 		"--status-fd", status, "--parent-fd", parent, "--console",
 	} };
+	struct disk_args disks;
 	int pair[2] = { -1, -1 }, n = 14, rc;
 
 	*m = (struct monitor)MONITOR_NONE;
@@ -142,7 +154,7 @@ int monitor_start(struct monitor *m, const struct monitor_conf *c, struct err *e
 		argv.c[n++] = "--fs";
 		argv.c[n++] = server;
 	}
-	n = add_disks(argv.c, n, c);
+	n = add_disks(argv.c, n, &disks, c);
 	if (c->restore) {
 		argv.c[n++] = "--restore";
 		argv.c[n++] = c->restore;

@@ -50,6 +50,7 @@ struct run_conf {
 	int status_fd;			/* of --json-status-fd; -1: none */
 	char *const *argv;		/* the command, NULL at the end */
 	bool entrypoint;		/* that of the image comes before the command */
+	const char *own_entrypoint;	/* instead of it and of its command; "": none; NULL: no */
 	char **made_argv;		/* owned: argv with what the image adds */
 };
 
@@ -57,6 +58,14 @@ struct run_conf {
 extern const struct opt run_opts[];
 
 /* Rows of other verbs that start machines; @into as above. */
+int run_opt_image(void *into, const char *value, struct err *e) must_check;
+int run_opt_entrypoint(void *into, const char *value, struct err *e) must_check;
+int run_opt_disk(void *into, const char *value, struct err *e) must_check;
+int run_opt_disk_bps(void *into, const char *value, struct err *e) must_check;
+int run_opt_disk_iops(void *into, const char *value, struct err *e) must_check;
+int run_opt_disk_direct(void *into, const char *value, struct err *e) must_check;
+int run_opt_tmpfs(void *into, const char *value, struct err *e) must_check;
+int run_opt_read_only(void *into, const char *value, struct err *e) must_check;
 int run_opt_memory(void *into, const char *value, struct err *e) must_check;
 int run_opt_cpus(void *into, const char *value, struct err *e) must_check;
 int run_opt_pids(void *into, const char *value, struct err *e) must_check;

@@ -3,7 +3,8 @@
  * image.c - what an image says about commands in it, as docker does it: its
  * environment lies below that of the flags; its user and working folder are those of a
  * command that asks for none; its entrypoint comes before the command, and stands with
- * its arguments where there is no command.
+ * its arguments where there is no command. Who names another entrypoint, or none, gets
+ * neither of them.
  */
 #include "cli/run/conf.h"
 
@@ -41,17 +42,29 @@ static int add_user(struct run_conf *c, struct err *e)
 	return c->user && (c->group || !*colon || !colon[1]) ? 0 : err_set(e, -ENOMEM, "user");
 }
 
+static size_t entrypoint(const struct run_conf *c, const char **words)
+{
+	const char *own = c->own_entrypoint;
+
+	if (!own)
+		return image_list(&c->root.image, "entrypoint", words, WORDS_MAX);
+	if (!*own)
+		return 0;
+	words[0] = own;
+	return 1;
+}
+
 static int add_words(struct run_conf *c, struct err *e)
 {
 	const char **words = calloc(WORDS_MAX + 1, sizeof(*words));
-	size_t n = words ? image_list(&c->root.image, "entrypoint", words, WORDS_MAX) : 0;
+	size_t n = words ? entrypoint(c, words) : 0;
 
 	if (!words)
 		return err_set(e, -ENOMEM, "command");
-	if (!c->argv || !*c->argv) {
+	if (!c->own_entrypoint && (!c->argv || !*c->argv)) {
 		n += image_list(&c->root.image, "cmd", words + n, WORDS_MAX - n);
 	} else {
-		for (char *const *w = c->argv; *w; w++) {
+		for (char *const *w = c->argv; w && *w; w++) {
 			if (n == WORDS_MAX) {
 				free(words);
 				return err_say(e, -E2BIG, "more than %u words", WORDS_MAX);
@@ -94,11 +107,11 @@ int run_image(struct run_conf *c, struct err *e)
 		rc = add_env(c, e);
 		if (!rc)
 			rc = add_user(c, e);
-		if (!rc && c->entrypoint)
-			rc = add_words(c, e);
 		if (!c->workdir)
 			c->workdir = image_string(&c->root.image, "workdir");
 	}
+	if (!rc && c->entrypoint && (c->root.ref || c->own_entrypoint))
+		rc = add_words(c, e);
 	if (!rc && c->entrypoint && !*c->argv)
 		rc = err_say(e, -EINVAL, "there is no command; give one, as in 'sandbox run -- "
 			     "uname -a'");

@@ -40,30 +40,6 @@ static int opt_secret(void *into, const char *value, struct err *e)
 	return secret_add(&((struct run_conf *)into)->secrets, value, e);
 }
 
-static int opt_image(void *into, const char *value, struct err *e)
-{
-	((struct run_conf *)into)->root.ref = value;
-	return *value ? 0 : err_say(e, -EINVAL, "its name is empty");
-}
-
-static int opt_disk(void *into, const char *value, struct err *e)
-{
-	return rootfs_disk_flag(&((struct run_conf *)into)->root, value, e);
-}
-
-static int opt_tmpfs(void *into, const char *value, struct err *e)
-{
-	return rootfs_tmpfs_flag(&((struct run_conf *)into)->root, value, e);
-}
-
-static int opt_read_only(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->root.read_only = true;
-	return 0;
-}
-
 static int opt_workdir(void *into, const char *value, struct err *e)
 {
 	if (*value != '/')
@@ -247,12 +223,20 @@ static int opt_ttl(void *into, const char *value, struct err *e)
 
 const struct opt run_opts[] = {
 	{ "image", 0, "IMAGE", "root file system; 'IMAGE -- CMD' is the same (sandbox image)",
-	  opt_image, NULL },
+	  run_opt_image, NULL },
+	{ "entrypoint", 0, "PROGRAM", "instead of the image's, and of its command; '' for none",
+	  run_opt_entrypoint, NULL },
 	{ "disk", 0, "SIZE", "writes to the root go to a disk of that size, not to memory",
-	  opt_disk, NULL },
-	{ "tmpfs", 0, "PATH[:size=SIZE]", "mount a file system in memory", opt_tmpfs, NULL },
-	{ "read-only", 0, NULL, "the root cannot be written; /tmp and /run can", opt_read_only,
-	  NULL },
+	  run_opt_disk, NULL },
+	{ "disk-bps", 0, "SIZE", "bytes per second of the disk, and of the image, at most",
+	  run_opt_disk_bps, NULL },
+	{ "disk-iops", 0, "N", "requests per second of the disk, and of the image, at most",
+	  run_opt_disk_iops, NULL },
+	{ "disk-direct", 0, NULL, "the host keeps no copy of the disk in its memory (O_DIRECT)",
+	  run_opt_disk_direct, NULL },
+	{ "tmpfs", 0, "PATH[:size=SIZE]", "mount a file system in memory", run_opt_tmpfs, NULL },
+	{ "read-only", 0, NULL, "the root cannot be written; /tmp and /run can",
+	  run_opt_read_only, NULL },
 	{ "env", 'e', "K[=V]", "set a variable; K alone copies the host's value", opt_env, NULL },
 	{ "env-file", 0, "FILE", "a file of such lines", opt_env_file, NULL },
 	{ "volume", 'v', "SRC[:DST][:ro|rw|cow]",

@@ -12,7 +12,7 @@
 /* Flags of run that are about one command of one call. */
 static const char *const of_a_call[] = {
 	"interactive", "tty", "json", "json-status-fd", "console", "rm", "keep", "name", "detach",
-	"timeout", "max-output", "env-file", "record", "help",
+	"timeout", "max-output", "env-file", "record", "help", "entrypoint",
 };
 
 static const char *const lists[] = {

@@ -244,7 +244,7 @@ def app():
             oci.tar([oci.plain(".wh.gone"), oci.plain("opq/new"), oci.plain("opq/.wh..wh..opq"),
                      oci.plain("srv/hello", b"hello\n")])],
             {"Env": ["PATH=/bin", "GREETING=hi"], "Entrypoint": ["/bin/env"],
-             "Cmd": ["cat", "/srv/hello"], "User": "app", "WorkingDir": "/srv"})
+             "Cmd": ["cat", "/srv/hello"], "User": "app", "WorkingDir": "made/here"})
         good("image", "import", "--name", "app", at("layout"))
     return "app"
 
@@ -254,13 +254,20 @@ def test_b_0_entrypoint_and_command_are_the_images():
 
 
 def test_b_1_environment_user_and_folder_are_the_images():
-    script = "id -u; pwd; echo $GREETING; echo /*; echo /opq/*; stat -c %u:%g:%a mine /bin/setid"
+    script = ("id -u; pwd; echo $GREETING; echo /*; echo /opq/*; "
+              "stat -c %u:%g:%a /srv/mine /bin/setid .; grep -c localhost /etc/hosts")
     equal(good("run", app(), "--", "sh", "-c", script),
-          "1000\n/srv\nhi\n/bin /dev /etc /opq /proc /run /srv /sys /tmp\n/opq/new\n"
-          "1000:50:640\n0:0:4755\n", "the guest's view")
+          "1000\n/made/here\nhi\n/bin /dev /etc /made /opq /proc /run /srv /sys /tmp\n/opq/new\n"
+          "1000:50:640\n0:0:4755\n0:0:755\n2\n", "the guest's view")
     equal(good("run", "-u", "0", "-w", "/", "-e", "GREETING=ho", app(), "--", "sh", "-c",
                "id -u; pwd; echo $GREETING; echo x >/etc/new && cat /etc/new"), "0\n/\nho\nx\n",
           "flags win, and the root can be written")
+
+
+def test_b_11_another_entrypoint_or_none():
+    equal(good("run", "--entrypoint", "echo", app(), "--", "a", "b"), "a b\n", "another one")
+    equal(good("run", "--entrypoint", "", app(), "--", "pwd"), "/made/here\n", "none")
+    refused("there is no command", "run", "--entrypoint", "", app(), "--", status=125)
 
 
 def test_b_2_a_read_only_root_and_tmpfs():
@@ -283,15 +290,24 @@ def test_b_3_a_disk_has_its_size_and_vanishes():
     equal(tree(ENV["XDG_CACHE_HOME"]), before, "files in the cache")
 
 
-def monitor(name):
-    with open(os.path.join(ENV["XDG_STATE_HOME"], f"sandbox/sandboxes/{name}/state"),
-              encoding="utf-8") as f:
-        return json.load(f)["monitor"]
+def can_direct():
+    try:
+        os.close(os.open(write("direct", b""), os.O_RDWR | os.O_DIRECT))
+    except OSError:
+        return False
+    return True
 
 
 def test_b_4_the_disk_of_a_named_sandbox_stays():
-    good("create", "kept", "--image", app(), "--disk", "192M")
+    good("create", "kept", "--image", app(), "--disk", "192M", "--disk-bps", "512M",
+         "--disk-iops", "9000", *(["--disk-direct"] if can_direct() else []))
     good("start", "kept")
+    with open(f"/proc/{monitor('kept')}/cmdline", encoding="utf-8") as f:
+        words = f.read().split("\0")
+    limits = "bps=536870912,iops=9000"
+    equal(words[words.index("--root") + 1].split(",", 1)[1], "ro," + limits, "the image")
+    equal(words[words.index("--disk") + 1].split(",", 1)[1],
+          ("direct," if can_direct() else "") + limits, "the disk")
     good("exec", "-u", "0", "kept", "--", "sh", "-c", "echo stays >/file; mkdir /folder; sync")
     good("restart", "kept")
     equal(good("exec", "kept", "--", "sh", "-c", "cat /file; echo /folder; id -u"),
@@ -377,6 +393,36 @@ def test_long_2_many_power_cuts():
               [f"data{i + 1}" for i in range(done)], "files")
         good("stop", "cut")
     good("rm", "-f", "cut")
+
+
+FULL_HOST = """
+set -e
+mkdir -p "$1"
+mount --bind "$XDG_CACHE_HOME/sandbox/templates" "$1"
+mount -t tmpfs -o size=8M none "$XDG_CACHE_HOME/sandbox"
+mkdir "$XDG_CACHE_HOME/sandbox/templates"
+mount --bind "$1" "$XDG_CACHE_HOME/sandbox/templates"
+shift
+exec "$@"
+"""
+
+
+def test_long_3_a_host_without_space_is_an_error_of_the_guest():
+    """The disk may have 64 MiB, of which the host has 8; the machine lives on."""
+    script = ("dd if=/dev/zero of=/big bs=64k count=160 conv=fsync; echo $?; "
+              "echo alive >/dev/shm/f && cat /dev/shm/f")
+    r = subprocess.run(["unshare", *(["-Ur"] if os.geteuid() else []), "-m", "sh", "-c", FULL_HOST,
+                        "sh", at("templates"), SANDBOX, "run", "-u", "0", "--disk", "64M", app(),
+                        "--", "sh", "-c", script], env=ENV, capture_output=True, timeout=BOOT_S,
+                       check=False)
+    equal((r.returncode, r.stdout), (0, b"1\nalive\n"), f"{r.stderr!r}; status and stdout")
+    check(b"nput/output error" in r.stderr, f"{r.stderr!r}")
+
+
+def monitor(name):
+    with open(os.path.join(ENV["XDG_STATE_HOME"], f"sandbox/sandboxes/{name}/state"),
+              encoding="utf-8") as f:
+        return json.load(f)["monitor"]
 
 
 if __name__ == "__main__":
