@@ -19,7 +19,7 @@
 
 #define NS_PER_MS	1000000u
 #define READY_MS	30000	/* for the few bytes of READY, once the guest connects */
-#define CONNECT_MS	60000	/* for the agent's answer, once it said that it is ready */
+#define CONNECT_MS	180000	/* for the agent's answer, once it said that it is ready */
 #define BOOT_SLACK_S	30	/* the monitor's own limit comes first, and tells more */
 #define LOG_LINES	20
 #define NS_PER_S	1000000000ull
