@@ -38,6 +38,7 @@ struct verb {
 extern const struct verb *const cli_verbs[];
 extern const size_t cli_n_verbs;
 
+extern const struct verb verb_record;
 extern const struct verb verb_status, verb_update, verb_config;
 extern const struct verb verb_cp, verb_logs, verb_stats, verb_inspect;
 extern const struct verb verb_create, verb_start, verb_stop, verb_restart, verb_rm, verb_ls,

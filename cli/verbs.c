@@ -24,6 +24,7 @@ const struct verb *const cli_verbs[] = {
 	&verb_ssh,
 	&verb_ssh_config,
 	&verb_logs,
+	&verb_record,
 	&verb_stats,
 	&verb_inspect,
 	&verb_status,
@@ -53,7 +54,7 @@ static const struct { const char *verbs, *what; } tree[] = {
 	{ "create start stop restart rm ls ps", "sandboxes that are kept under a name" },
 	{ "exec shell cp", "commands and files in one that runs" },
 	{ "ssh ssh-config", "the same for ssh, scp, sftp and editors" },
-	{ "logs stats inspect status", "what happens in it, and how it is" },
+	{ "logs record stats inspect status", "what happens in it, and how it is" },
 	{ "config update", "its settings, and your defaults" },
 	{ "attach detach", "share folders with it, while it runs" },
 	{ "diff apply discard", "changes in copy-on-write shares: look, take over, drop" },
@@ -65,7 +66,6 @@ static const struct { const char *verbs, *what; } tree[] = {
 
 /* Verbs of the design that later versions bring. Not listed anywhere, but known. */
 static const char *const later[] = {
-	"record",
 	"code",
 };
 

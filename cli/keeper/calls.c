@@ -44,6 +44,8 @@ const struct keeper_call keeper_calls[] = {
 	{ "hold", serve_hold },
 	{ "console", serve_console },
 	{ "status", keeper_serve_status },
+	{ "watch", keeper_serve_watch },
+	{ "until", keeper_serve_until },
 	{ "attach", keeper_serve_attach },
 	{ "detach", keeper_serve_detach },
 	{ "snapshot", keeper_serve_snapshot },

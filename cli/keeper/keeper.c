@@ -270,10 +270,15 @@ int keeper_main(int argc, char **argv)
 						 k.state.restored));
 	report(out, "ok\n");
 	close(out);
+	if (k.conf.from)
+		keeper_jobs_inherited(&k);
 	keeper_loop(&k);
 	epitaph(&k);
+	client_close(k.jobs);
 	machine_stop(&k.m);
 	note_end(&k);
+	if (k.remove && store_remove(&k.box, &e))
+		cli_say("%s", e.msg);
 	store_close(&k.box);
 	keeper_hang_up(&k);
 	settings_free(&s);

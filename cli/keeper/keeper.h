@@ -41,6 +41,11 @@ struct keeper {
 	int sigfd;
 	bool broken;			/* the server of its folders ended; state.reason says how */
 	bool stopping;			/* asked to end; state.reason says why */
+	/* Of jobs.c: */
+	struct client *jobs;		/* tells of the end of detached commands; NULL: not yet */
+	uint64_t last_of;		/* the sandbox ends with this one; 0: with none */
+	bool remove;			/* and is removed */
+	unsigned deaf;			/* times that the guest did not answer */
 	uint64_t kill_at;		/* CLOCK_MONOTONIC, when stopping: patience ends */
 	/* Private to loop.c. */
 	int listener;

@@ -4,8 +4,8 @@
  * monitor's pipes and end, signals, and points in time.
  *
  * --idle-timeout counts from the end of the last command, each of which holds a connection
- * of this keeper; what it left in the background does not count. A connection is of the
- * same user, as its folder is nobody else's to enter.
+ * of this keeper; when it is over, the guest is asked whether detached or background
+ * processes run. A connection is of the same user, as its folder is nobody else's to enter.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -163,8 +163,8 @@ static void check_idle(struct keeper *k, uint64_t now)
 {
 	if (!k->conf.idle_ns || k->stopping || now < k->idle_since + k->conf.idle_ns)
 		return;
-	if (held(k))
-		k->idle_since = now;
+	if (held(k) || keeper_busy(k))
+		k->idle_since = term_now_ns();
 	else
 		keeper_stop(k, GRACE_NS, "it was idle for the time of --idle-timeout");
 }
@@ -229,7 +229,7 @@ static void server_ended(struct keeper *k)
 	k->broken = true;
 }
 
-enum { P_LISTEN, P_SIGNAL, P_END, P_SERVER, P_LOG, P_STATUS, P_CONNS };
+enum { P_LISTEN, P_SIGNAL, P_END, P_SERVER, P_LOG, P_STATUS, P_JOBS, P_CONNS };
 
 void keeper_loop(struct keeper *k)
 {
@@ -246,6 +246,7 @@ void keeper_loop(struct keeper *k)
 			[P_SERVER] = { k->m.shared.fsd.pidfd, POLLIN, 0 },
 			[P_LOG] = { mon->log_fd, POLLIN, 0 },
 			[P_STATUS] = { mon->status_fd, POLLIN, 0 },
+			[P_JOBS] = { keeper_jobs_fd(k), POLLIN, 0 },
 		};
 		size_t n = k->n_conns;
 
@@ -259,6 +260,8 @@ void keeper_loop(struct keeper *k)
 		take_signals(k);
 		if (p[P_SERVER].revents)
 			server_ended(k);
+		if (p[P_JOBS].revents)
+			keeper_jobs_read(k);
 		/* From the last one, as the place of one that is dropped is filled from there. */
 		for (size_t i = n; i-- > 0;)
 			if (p[P_CONNS + i].revents && !take_requests(k, i))

@@ -25,6 +25,17 @@ int keeper_serve_snapshot(struct keeper *k, struct keeper_req *r, struct err *e)
  * When that cannot be restored the sandbox has ended.
  */
 int keeper_serve_rollback(struct keeper *k, struct keeper_req *r, struct err *e);
+/* {}: the end of detached commands is noted from now on. */
+int keeper_serve_watch(struct keeper *k, struct keeper_req *r, struct err *e);
+/* {"id": N}: stop and remove the sandbox when that execution ends; it is watched already. */
+int keeper_serve_until(struct keeper *k, struct keeper_req *r, struct err *e);
+/* The descriptor that is readable when there is something to note, or -1. */
+int keeper_jobs_fd(const struct keeper *k);
+void keeper_jobs_read(struct keeper *k);
+/* The machine is a copy of one in which commands may run. */
+void keeper_jobs_inherited(struct keeper *k);
+/* Whether anything runs in the guest, as it says. */
+bool keeper_busy(struct keeper *k);
 /* Serve until the monitor has ended; it is reaped then. */
 void keeper_loop(struct keeper *k);
 /* Close every connection: for those who wait for the end, this is it. */

@@ -6,6 +6,7 @@
 #ifndef CLI_RUN_CONF_H
 #define CLI_RUN_CONF_H
 #include "cli/base/env.h"
+#include "cli/base/keys.h"
 #include "cli/base/opt.h"
 #include "cli/base/places.h"
 #include "cli/machine/rootfs.h"
@@ -43,6 +44,9 @@ struct run_conf {
 	const char *pin;		/* list of the host's CPUs to use; NULL: any */
 	const char *jail;		/* auto (or NULL), strict, none */
 	bool interactive, tty, json, console, cold;
+	struct client_keys keys;	/* that leave the terminal */
+	bool own_keys;			/* they were given */
+	bool record;
 	/* Of named sandboxes: */
 	const char *name;		/* NULL: none, and nothing remains */
 	uint64_t idle_ns, ttl_ns;	/* 0: none */

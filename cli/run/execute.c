@@ -39,11 +39,15 @@ static bool insists(struct execution *x, int signo)
 	return x->insist[2] && now - x->insist[2] < INSIST_NS;
 }
 
-static void resized(struct client *c)
+static void resized(struct execution *x, struct client *c)
 {
 	uint16_t rows, cols;
 
-	if (term_size(STDIN_FILENO, &rows, &cols) && client_winch(c, rows, cols))
+	if (!term_size(STDIN_FILENO, &rows, &cols))
+		return;
+	if (x->record)
+		record_resize(x->record, rows, cols);
+	if (client_winch(c, rows, cols))
 		return;	/* the queue is full; the next change tries again */
 }
 
@@ -52,15 +56,16 @@ static int one_signal(struct execution *x, struct client *c, int signo)
 	bool group = signo == SIGINT || signo == SIGQUIT || signo == SIGHUP || signo == SIGTERM;
 
 	if (signo == SIGWINCH) {
-		resized(c);
+		resized(x, c);
 		return 0;
 	}
 	if (signo == SIGTSTP) {
 		term_suspend();
-		resized(c);
+		resized(x, c);
 		return 0;
 	}
-	if (!client_started(c) || insists(x, signo)) {
+	/* Who only follows it ends that, and not the command, which is not of his making. */
+	if (!client_started(c) || x->follow || insists(x, signo)) {
 		x->ended_by = signo;
 		return -EINTR;
 	}
@@ -90,10 +95,17 @@ static int on_timer(struct client *c, short revents, void *arg)
 
 /* ---- the command ------------------------------------------------------- */
 
+static void on_output(void *arg, unsigned int stream, const uint8_t *p, size_t n)
+{
+	record_output(arg, stream, p, n);
+}
+
 static void fill_exec(const struct execution *x, struct client_exec *cx)
 {
 	const struct run_conf *c = x->conf;
-	bool attach = c->interactive || c->tty || !isatty(STDIN_FILENO);
+	bool attach = x->follow ? x->feed :
+				  c->interactive || c->tty || !isatty(STDIN_FILENO);
+	bool leave = x->leavable && c->tty && c->keys.n;
 
 	*cx = (struct client_exec){
 		.argv = (const char *const *)c->argv, .envp = (const char *const *)x->env.v,
@@ -101,8 +113,15 @@ static void fill_exec(const struct execution *x, struct client_exec *cx)
 		.timeout_ns = c->timeout_ns, .limit_output = c->limit_output,
 		.max_output = c->max_output, .pids_max = c->pids, .tty = c->tty,
 		.fd = { attach ? STDIN_FILENO : -1, STDOUT_FILENO, STDERR_FILENO },
+		.leave = leave ? &c->keys : NULL,
+		.tap = x->record ? on_output : NULL, .tap_arg = x->record,
 	};
-	if (c->json) {
+	if (c->detach) {
+		cx->keep = true;
+		cx->keep_stdin = c->interactive;
+		for (int i = 0; i < 3; i++)
+			cx->fd[i] = -1;
+	} else if (c->json) {
 		cx->fd[1] = x->capture[0];
 		cx->fd[2] = x->capture[1];
 	}
@@ -113,8 +132,17 @@ static void fill_exec(const struct execution *x, struct client_exec *cx)
 /* What client_exec_run() did not like: the sentence, and the exit status that belongs to it. */
 static int failed(struct execution *x, int rc, const struct client_err *ce)
 {
+	if (x->ended_by && x->follow) {
+		x->left = true;
+		x->id = x->follow;
+	}
 	if (x->ended_by)
 		return 128 + x->ended_by;
+	if (x->too_late && x->wait) {
+		x->left = true;
+		err_say(&x->e, rc, "it runs on after the time of --timeout");
+		return CLI_TIMEOUT;
+	}
 	if (x->too_late) {
 		x->res.timed_out = true;
 		err_say(&x->e, rc, "the guest did not end the command in time, so %s",
@@ -131,6 +159,12 @@ static int finished(struct execution *x, const struct client_result *cr)
 {
 	struct result *res = &x->res;
 
+	x->id = cr->id;
+	x->pid = cr->pid;
+	x->left = cr->left;
+	x->dropped = cr->dropped[0] + cr->dropped[1];
+	if (cr->left)
+		return CLI_OK;
 	res->executed = !cr->not_started;
 	res->exec_ns = cr->wall_ns;
 	res->signal = cr->signal;
@@ -146,10 +180,11 @@ static int finished(struct execution *x, const struct client_result *cr)
 
 static int start_timer(struct execution *x)
 {
-	uint64_t ns = x->conf->timeout_ns;
+	/* What is only waited for has no limit of its own: the time is that of the wait. */
+	uint64_t ns = x->conf->timeout_ns, grace = x->wait ? 0 : TIMEOUT_GRACE;
 	struct itimerspec t = { 0 };
 
-	if (!ns || __builtin_add_overflow(ns, TIMEOUT_GRACE, &ns))
+	if (!ns || __builtin_add_overflow(ns, grace, &ns))
 		return 0;
 	t.it_value.tv_sec = (time_t)(ns / NS_PER_S);
 	t.it_value.tv_nsec = (long)(ns % NS_PER_S);
@@ -169,14 +204,20 @@ static int execute(struct execution *x)
 	execution_watch(x, x->sigfd, on_signal, x);
 	execution_watch(x, x->timer, on_timer, x);
 	fill_exec(x, &cx);
-	if (x->conf->tty) {
+	if (x->conf->tty && !x->conf->detach) {
 		rc = term_raw(STDIN_FILENO);
 		if (rc) {
 			err_set(&x->e, rc, "put the terminal into raw mode");
 			return CLI_SANDBOX;
 		}
 	}
-	rc = client_exec_run(x->client, &cx, x->watch, x->n_watch, &cr, &ce);
+	if (x->wait)
+		rc = client_wait(x->client, x->follow, x->watch, x->n_watch, &cr, &ce);
+	else if (x->follow)
+		rc = client_attach_run(x->client, x->follow, x->follow_flags, &cx, x->watch,
+				       x->n_watch, &cr, &ce);
+	else
+		rc = client_exec_run(x->client, &cx, x->watch, x->n_watch, &cr, &ce);
 	term_restore();
 	return rc ? failed(x, rc, &ce) : finished(x, &cr);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * execute.h - one command on a connection to an agent, attached to this process:
+ * execute.h - one command on a connection to an agent, as a rule attached to this process:
  * streams, terminal, signals, limits, result. `run` and `exec` have it in common; whose
  * machine it is, and how its end is noticed, their callers say.
  *
@@ -11,6 +11,7 @@
 #include "agent/client.h"
 #include "cli/base/result.h"
 #include "cli/run/conf.h"
+#include "cli/run/record.h"
 
 struct execution {
 	const struct run_conf *conf;	/* the command and what it is given */
@@ -19,7 +20,16 @@ struct execution {
 	/* The connection broke: true with a sentence in *e if it is known why. May be NULL. */
 	bool (*explain)(void *arg, struct err *e);
 	void *arg;
+	bool leavable;			/* conf->keys leave it running; so does conf->detach */
+	uint64_t follow;		/* attach to this one instead of starting one; 0: no */
+	uint32_t follow_flags;		/* enum proto_attach_flag */
+	bool feed;			/* with follow: pass stdin on */
+	bool wait;			/* with follow: only wait for its end */
+	struct record *record;		/* NULL: none */
 
+	uint64_t id, pid;		/* out: in the guest; 0: it was not started */
+	bool left;			/* out: it goes on without us */
+	uint64_t dropped;		/* out: with follow: bytes that were not kept */
 	struct result res;		/* out */
 	struct err e;			/* what the person is told; msg "" for nothing */
 	int sigfd;

@@ -182,7 +182,7 @@ static int opt_console(void *into, const char *value, struct err *e)
 static int opt_name(void *into, const char *value, struct err *e)
 {
 	((struct run_conf *)into)->name = value;
-	return store_name_check(value, e);
+	return store_name_new(value, e);
 }
 
 static int opt_rm(void *into, const char *value, struct err *e)
@@ -201,6 +201,30 @@ static int opt_keep(void *into, const char *value, struct err *e)
 	(void)value;
 	c->keep = true;
 	return c->rm ? err_say(e, -EINVAL, "the sandbox cannot be both kept and removed") : 0;
+}
+
+static int opt_detach(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->detach = true;
+	return 0;
+}
+
+static int opt_keys(void *into, const char *value, struct err *e)
+{
+	struct run_conf *c = into;
+
+	c->own_keys = true;
+	return keys_parse(value, &c->keys, e);
+}
+
+static int opt_record(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct run_conf *)into)->record = true;
+	return 0;
 }
 
 static int opt_idle(void *into, const char *value, struct err *e)
@@ -283,8 +307,13 @@ const struct opt run_opts[] = {
 	{ "ttl", 0, "TIME", "stop a kept sandbox that long after its start", opt_ttl, NULL },
 	{ "autostart", 0, NULL, "start a kept sandbox whenever its user logs in (systemd)",
 	  opt_autostart, NULL },
+	{ "detach", 'd', NULL, "start the command, print the name of where it runs, and return",
+	  opt_detach, NULL },
+	{ "detach-keys", 0, "KEYS", "keys that leave a terminal, and the command running (default "
+	  KEYS_DEFAULT ")", opt_keys, NULL },
+	{ "record", 0, NULL, "record what the command shows, for 'sandbox record play'", opt_record,
+	  NULL },
 	/* Of later versions; known, so that they are refused by name. */
-	{ "detach", 'd', NULL, NULL, NULL, NULL },
 	{ "allow", 0, "HOST", NULL, NULL, NULL },
 	{ "deny", 0, "HOST", NULL, NULL, NULL },
 	{ "publish", 'p', "PORTS", NULL, NULL, NULL },
@@ -368,12 +397,18 @@ int run_conf_check_command(struct run_conf *c, struct err *e)
 {
 	int rc;
 
-	if (c->tty && c->json)
+	if (c->detach && c->record)
+		return err_say(e, -EINVAL, "--record is of what this command shows, and with -d it "
+			       "shows nothing; leave one of them out");
+	if (c->detach && c->status_fd >= 0)
+		return err_say(e, -EINVAL, "the result of a detached command is not known yet; leave "
+			       "out --json-status-fd, and ask 'sandbox exec wait --json' for it");
+	if (c->tty && c->json && !c->detach)
 		return err_say(e, -EINVAL, "--json keeps the output for its object, so the command "
 			       "cannot have a terminal; use --json-status-fd with -t");
-	if (c->tty && !isatty(STDIN_FILENO))
+	if (c->tty && !c->detach && !isatty(STDIN_FILENO))
 		return err_say(e, -ENOTTY, "-t needs a terminal, and stdin is none; leave -t out");
-	if (c->json && !c->limit_output) {
+	if (c->json && !c->limit_output && !c->detach) {
 		c->limit_output = true;
 		c->max_output = RUN_JSON_OUTPUT;
 	}

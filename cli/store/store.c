@@ -42,6 +42,17 @@ int store_name_check(const char *name, struct err *e)
 	return 0;
 }
 
+int store_name_new(const char *name, struct err *e)
+{
+	static const char *const words[] = { "ls", "attach", "wait", "signal", "kill" };
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (!strcmp(name, words[i]))
+			return err_say(e, -EINVAL, "'%s' cannot be the name of a sandbox, as 'sandbox "
+				       "exec %s' means something else", name, name);
+	return store_name_check(name, e);
+}
+
 void store_name_make(char name[static STORE_NAME_MAX])
 {
 	static const char *const how[] = { "calm", "bold", "keen", "mild", "warm", "wise", "deft",
@@ -187,7 +198,7 @@ int store_create(struct store_box *b, const char *name, const char *config, bool
 	int rc;
 
 	*b = (struct store_box)STORE_BOX_NONE;
-	rc = store_name_check(name, e);
+	rc = store_name_new(name, e);
 	root = rc ? -1 : open_root(&p, e);
 	if (root < 0)
 		return rc ? rc : root;

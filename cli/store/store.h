@@ -56,6 +56,8 @@ struct store_box {
 
 /* -EINVAL with a sentence for what is no name: 1 to 63 of a-z A-Z 0-9 _ . -, first a-z A-Z 0-9. */
 int store_name_check(const char *name, struct err *e) must_check;
+/* The same for one that is to be made: words that mean something else are none, either. */
+int store_name_new(const char *name, struct err *e) must_check;
 /* A name that nothing has yet (a hint only: store_create() decides), as "calm-otter-3f2a". */
 void store_name_make(char name[static STORE_NAME_MAX]);
 

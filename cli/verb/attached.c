@@ -3,12 +3,13 @@
  * attached.c - open, run, note.
  */
 #include "cli/verb/attached.h"
+#include "cli/verb/record.h"
 #include "cli/store/event.h"
 #include "cli/base/term.h"
 #include <poll.h>
 
 #define ASK_MS		30000
-#define OF_COMMANDS	"env image workdir user pids-limit secret"
+#define OF_COMMANDS	"env image workdir user pids-limit secret detach-keys"
 #define ARGV_MAX	4096u		/* bytes of a command line in the event log */
 
 /* The sandbox's variables, then the call's, which win. */
@@ -38,6 +39,10 @@ static int complete(struct attached *a, struct run_conf *c, struct err *e)
 	}
 	if (!c->pids)
 		c->pids = a->base.pids;
+	if (!rc && !c->own_keys && a->base.own_keys)
+		c->keys = a->base.keys;
+	else if (!rc && !c->own_keys)
+		rc = keys_parse(KEYS_DEFAULT, &c->keys, e);
 	return rc;
 }
 
@@ -113,29 +118,88 @@ static void note(struct attached *a, const char *what, json_t *details)
 	event_write(&a->box, what, details);
 }
 
+/* What the command was given, before it runs: whatever comes of it, that it was tried is told. */
+static void note_begin(struct attached *a, const struct run_conf *c)
+{
+	if (a->x.wait)
+		return;
+	if (a->x.follow)
+		note(a, "exec-attach", json_pack("{s:I}", "id", (json_int_t)a->x.follow));
+	else
+		note(a, "exec", json_pack("{s:o, s:b, s:s?, s:b, s:s?}", "argv", words(c->argv),
+					  "tty", c->tty, "user", c->user, "detach", c->detach,
+					  "recording", a->x.record ? a->x.record->name : NULL));
+}
+
+static void note_end(struct attached *a, int status)
+{
+	const struct execution *x = &a->x;
+	json_t *id = x->id ? json_integer((json_int_t)x->id) : json_null();
+
+	if (x->wait || (x->follow && !x->left)) {
+		json_decref(id);	/* the keeper notes the end */
+		return;
+	}
+	if (x->left)
+		note(a, x->conf->detach ? "exec-started" : "exec-left",
+		     json_pack("{s:o}", "id", id));
+	else
+		note(a, "exit", json_pack("{s:o, s:i, s:I, s:b, s:b, s:b}", "id", id, "status",
+					  status, "exec_ms", (json_int_t)(x->res.exec_ns / 1000000),
+					  "timed_out", x->res.timed_out, "oom", x->res.oom,
+					  "truncated", x->res.trunc_stdout || x->res.trunc_stderr));
+}
+
 int attached_run(struct attached *a, const char *verb, const struct run_conf *c)
 {
 	struct execution *x = &a->x;
+	struct record rec = RECORD_NONE;
+	struct err quiet = { 0 };
 	struct client *client;
-	int status = CLI_SANDBOX;
+	int rc = 0, status = CLI_SANDBOX;
 
 	if (execution_begin(x, verb, c))
 		return status;
 	x->explain = explain;
 	x->arg = a;
+	x->leavable = true;
 	execution_watch(x, a->conn, on_keeper_end, NULL);
-	note(a, "exec", json_pack("{s:o, s:b, s:s?}", "argv", words(c->argv), "tty", c->tty,
-				  "user", c->user));
+	/* The keeper notes the end of what nobody may wait for. */
+	if (c->detach && keeper_ask(a->conn, "watch", NULL, NULL, 0, ASK_MS, NULL, &x->e))
+		return status;
+	if (c->record && recording_begin(&rec, x, &a->box, &x->e))
+		return status;
+	note_begin(a, c);
 	client = box_client(&a->state, &x->e);
 	if (client)
 		status = execution_run(x, client);
 	else
 		explain(a, &x->e);
 	client_close(client);
-	note(a, "exit", json_pack("{s:i, s:I, s:b, s:b}", "status", status, "exec_ms",
-				  (json_int_t)(x->res.exec_ns / 1000000), "timed_out",
-				  x->res.timed_out, "oom", x->res.oom));
+	recording_end(&rec, status);
+	/* Of one that is left the keeper notes the end: it has to hear of it. */
+	if (x->left && !c->detach && !x->follow)
+		rc = keeper_ask(a->conn, "watch", NULL, NULL, 0, ASK_MS, NULL, &quiet);
+	if (rc)
+		cli_say("its end will not be in the event log: %s", quiet.msg);
+	note_end(a, status);
+	if (x->left && !c->detach && !x->wait && x->id)
+		cli_say("%llu runs on; 'sandbox exec attach %s %llu' goes back to it",
+			(unsigned long long)x->id, a->box.name, (unsigned long long)x->id);
 	return status;
+}
+
+int attached_print(const struct attached *a, bool name)
+{
+	if (a->x.conf->json)
+		return named_print_json(json_pack("{s:s, s:I, s:I}", "sandbox", a->box.name, "id",
+						  (json_int_t)a->x.id, "pid",
+						  (json_int_t)a->x.pid));
+	if (name)
+		puts(a->box.name);
+	else
+		printf("%llu\n", (unsigned long long)a->x.id);
+	return fflush(stdout) ? CLI_SANDBOX : CLI_OK;
 }
 
 void attached_close(struct attached *a)

@@ -29,5 +29,7 @@ int attached_open(struct attached *a, const char *name, struct run_conf *c,
 		  struct err *e) must_check;
 /* Run c->argv; the exit status. The sentence, if any, is in a->x.e. */
 int attached_run(struct attached *a, const char *verb, const struct run_conf *c);
+/* Tell where a detached one runs: the sandbox's name, or the execution's number; or --json. */
+int attached_print(const struct attached *a, bool name);
 void attached_close(struct attached *a);
 #endif

@@ -257,7 +257,7 @@ static int each(struct changes *c, int (*fn)(struct changes *c, const struct lay
 		struct layer l;
 
 		rc = layer_open(c, c->names[i], &l);
-		if (!rc && fn == take_over && !c->live && !c->dry_run && l.lower >= 0)
+		if (!rc && fn == take_over && !c->live && l.lower >= 0)
 			rc = cow_flatten(l.upper, l.lower, &c->e);
 		for (size_t k = 0; !rc && k < l.list.n; k++)
 			if (wanted(c, &l, l.list.v[k].path))

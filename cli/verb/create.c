@@ -104,7 +104,7 @@ static int dry_run(struct named *n, const char *name, struct err *e)
 	struct settings s = { 0 };
 	auto_mem char *text = NULL;
 	struct store_box b = STORE_BOX_NONE;
-	int rc = store_name_check(name, e);
+	int rc = store_name_new(name, e);
 
 	if (!rc && !store_open(&b, name, e))
 		rc = err_say(e, -EEXIST, "there is already a sandbox named '%s'", name);

@@ -3,9 +3,10 @@
  * exec.c - `sandbox exec` and `sandbox shell`.
  */
 #include "cli/verb/attached.h"
+#include "cli/verb/jobs.h"
 
 #define ROWS "env env-file secret workdir user interactive tty timeout pids-limit max-output " \
-	     "json json-status-fd"
+	     "json json-status-fd detach detach-keys record"
 
 static struct opt exec_table[NAMED_ROWS_MAX], shell_table[NAMED_ROWS_MAX];
 
@@ -15,13 +16,21 @@ static int opt_session(void *into, const char *value, struct err *e)
 	return store_name_check(value, e);
 }
 
+static int opt_tmux(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct named *)into)->tmux = true;
+	return 0;
+}
+
 /*
  * A session is what a shell leaves when it ends: its folder and its exported variables, in
  * a file of the guest's. One word is a line for the shell, several are a command.
  */
 static char session_script[] =
 	"d=/tmp/.sandbox-session-$(id -u); f=$d/$1; shift\n"
-	"mkdir -p -m 700 \"$d\"\n"
+	"mkdir -p -m 700 \"$d\"; [ -O \"$d\" ] || exit 126\n"
 	"if [ -f \"$f\" ]; then . \"$f\"; cd \"$PWD\" || exit; fi\n"
 	"trap 'rc=$?; export PWD; export -p >\"$f.$$\" && mv \"$f.$$\" \"$f\"; exit $rc' EXIT\n"
 	"if [ $# = 1 ]; then eval \"$1\"; else \"$@\"; fi\n";
@@ -32,10 +41,16 @@ static const struct opt exec_own[] = {
 	{ 0 },
 };
 
+static const struct opt shell_own[] = {
+	{ "tmux", 0, NULL, "in the guest's tmux: what runs in it stays when the terminal is lost",
+	  opt_tmux, NULL },
+	{ 0 },
+};
+
 __attribute__((constructor)) static void make_tables(void)
 {
 	named_rows(exec_table, ROWS, exec_own);
-	named_rows(shell_table, "env env-file secret workdir user", NULL);
+	named_rows(shell_table, "env env-file secret workdir user detach-keys record", shell_own);
 }
 
 /* Open, run, report. */
@@ -53,6 +68,8 @@ static int run_in(const struct verb *v, struct named *n, const char *name, struc
 			status = attached_run(a, v->name, &n->conf);
 	}
 	execution_remark(&a->x);
+	if (status == CLI_OK && n->conf.detach)
+		return attached_print(a, false);
 	return execution_report(&a->x, status);
 }
 
@@ -104,10 +121,15 @@ static char **in_session(const struct named *n, char **cmd)
 
 static int exec_main(const struct verb *v, int argc, char **argv)
 {
+	const struct verb *job = jobs_verb(argv[1]);
 	struct attached a = ATTACHED_NONE;
-	struct named n;
-	int at = 0, status = parse(v, argc, argv, &n, &at);
 	char **made = NULL;
+	struct named n;
+	int at = 0, status;
+
+	if (job)
+		return job->main(job, argc - 1, argv + 1);
+	status = parse(v, argc, argv, &n, &at);
 
 	if (status < 0) {
 		char **cmd = argv + at + 1;
@@ -133,20 +155,52 @@ static int exec_main(const struct verb *v, int argc, char **argv)
 }
 
 const struct verb verb_exec = {
-	.name = "exec", .args = "NAME [--] CMD [ARG...]",
+	.name = "exec", .args = "NAME [--] CMD [ARG...], or ls|attach|wait|signal|kill NAME [ID]",
 	.summary = "Run a command in a sandbox that runs",
 	.example = "  sandbox exec web -- uname -a\n"
 		   "  sandbox exec --session s web -- 'cd /tmp && export A=1'\n"
 		   "  sandbox exec -t web -- vi /etc/motd\n"
+		   "  id=$(sandbox exec -d web -- make test); sandbox exec wait web $id\n"
+		   "  sandbox exec ls web; sandbox exec attach web 7; sandbox exec kill web 7\n"
 		   "  sandbox exec -u 1000 -w /tmp --timeout 1m web -- sh -c 'echo $PWD'\n",
 	.table = exec_table, .main = exec_main, .names = true, .command = true,
 };
+
+/*
+ * The server of tmux must not be a process of this command, which ends with its terminal: it
+ * is started as a command of its own, which leaves it in the background.
+ */
+static int start_tmux(const struct verb *v, struct named *n, const char *name)
+{
+	static char sh[] = "/bin/sh", dash_c[] = "-c";
+	static char script[] = "command -v tmux >/dev/null || exit 127\n"
+			       "tmux has-session -t =sandbox 2>/dev/null || "
+			       "exec tmux new-session -d -s sandbox >/dev/null 2>&1 </dev/null";
+	char *cmd[] = { sh, dash_c, script, NULL };
+	struct attached a = ATTACHED_NONE;
+	int status = CLI_SANDBOX;
+
+	n->conf.argv = cmd;
+	a.x.conf = &n->conf;
+	if (!run_conf_check_command(&n->conf, &a.x.e) &&
+	    !attached_open(&a, name, &n->conf, &a.x.e))
+		status = attached_run(&a, v->name, &n->conf);
+	if (status == 127)
+		err_say(&a.x.e, -ENOENT, "there is no tmux in sandbox '%.64s'; install it in its "
+			"image, or leave --tmux out", name);
+	else if (status && !a.x.e.msg[0])
+		err_say(&a.x.e, -EIO, "tmux could not be started in sandbox '%.64s'", name);
+	execution_remark(&a.x);
+	attached_close(&a);
+	return status;
+}
 
 static int shell_main(const struct verb *v, int argc, char **argv)
 {
 	static char sh[] = "/bin/sh", dash_c[] = "-c";
 	static char script[] = "[ -x /bin/bash ] && exec /bin/bash -l; exec /bin/sh -l";
-	char *cmd[] = { sh, dash_c, script, NULL };
+	static char attach[] = "exec tmux attach-session -t =sandbox";
+	char *cmd[] = { sh, dash_c, script, NULL }, *tmux[] = { sh, dash_c, attach, NULL };
 	struct attached a = ATTACHED_NONE;
 	struct named n;
 	int at = 0, status = parse(v, argc, argv, &n, &at);
@@ -156,10 +210,16 @@ static int shell_main(const struct verb *v, int argc, char **argv)
 			"exec %s -- ...'", argv[at + 1], argv[at]);
 		status = CLI_SANDBOX;
 	}
+	if (status < 0 && n.tmux && !isatty(STDIN_FILENO)) {
+		cli_say("shell: --tmux needs a terminal, and stdin is none");
+		status = CLI_SANDBOX;
+	}
+	if (status < 0 && n.tmux && start_tmux(v, &n, argv[at]))
+		status = CLI_SANDBOX;
 	if (status < 0) {
 		n.conf.tty = isatty(STDIN_FILENO);
 		n.conf.interactive = true;
-		n.conf.argv = cmd;
+		n.conf.argv = n.tmux ? tmux : cmd;
 		status = run_in(v, &n, argv[at], &a);
 	}
 	attached_close(&a);
@@ -169,6 +229,7 @@ static int shell_main(const struct verb *v, int argc, char **argv)
 
 const struct verb verb_shell = {
 	.name = "shell", .args = "NAME", .summary = "Open a login shell in a sandbox that runs",
-	.example = "  sandbox shell web\n  sandbox shell -u 1000 web\n",
+	.example = "  sandbox shell web\n  sandbox shell -u 1000 --record web\n"
+		   "  sandbox shell --tmux web\n",
 	.table = shell_table, .main = shell_main, .names = true,
 };

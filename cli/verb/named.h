@@ -27,6 +27,7 @@ struct named {
 	bool has_lines;
 	enum named_restart restart;
 	const char *session, *project;
+	bool tmux;			/* shell: in the guest's tmux */
 	char **words;			/* what is no flag; NULL at the end */
 	int n_words;
 };

@@ -12,6 +12,7 @@
 #include "cli/run/launch.h"
 #include "cli/verb/named.h"
 #include "cli/run/limits.h"
+#include "cli/verb/record.h"
 #include "cli/run/settings.h"
 
 #define EXPLAIN_MS	5000		/* a panic is told 3 s after it happened */
@@ -77,6 +78,7 @@ static bool explain(void *arg, struct err *e)
 static int start_and_execute(struct run *r)
 {
 	struct monitor *mon = &r->m.mon;
+	struct record rec = RECORD_NONE;
 	struct pipes pipes = { .mon = mon };
 	int rc = launch(&r->m, &r->conf, NULL, false, r->x.sigfd, &r->x.e);
 
@@ -100,7 +102,11 @@ static int start_and_execute(struct run *r)
 	execution_watch(&r->x, r->m.shared.fsd.pidfd, on_server_end, r);
 	pipes.log = execution_watch(&r->x, mon->log_fd, on_pipe, &pipes);
 	pipes.status = execution_watch(&r->x, mon->status_fd, on_pipe, &pipes);
-	return execution_run(&r->x, r->m.client);
+	if (r->conf.record && recording_begin(&rec, &r->x, NULL, &r->x.e))
+		return CLI_SANDBOX;
+	rc = execution_run(&r->x, r->m.client);
+	recording_end(&rec, rc);
+	return rc;
 }
 
 static int run_all(struct run *r)

@@ -5,7 +5,8 @@
  *
  * The command is the first of the sandbox, not its purpose: the sandbox runs on when the
  * command has ended, until it is stopped, removed, or its --idle-timeout or --ttl is over.
- * A sandbox whose start fails is not kept.
+ * With --detach the command is left to itself as soon as it runs. A sandbox whose start
+ * fails is not kept.
  */
 #include "cli/verb/attached.h"
 #include "cli/base/sigs.h"
@@ -59,6 +60,19 @@ static int words(struct named *n, int argc, char **argv, const struct opt_end *e
 		err_set(e, -ENOMEM, "settings") : 0;
 }
 
+/* It runs: that is all for now. With --rm the keeper removes the sandbox after the command. */
+static int detached(struct attached *a, const struct named *n)
+{
+	json_t *id = n->conf.rm ? json_pack("{s:I}", "id", (json_int_t)a->x.id) : NULL;
+	struct err e = { 0 };
+
+	if (id && keeper_ask(a->conn, "until", id, NULL, 0, 30000, NULL, &e)) {
+		cli_say("run: %s", e.msg);
+		return CLI_SANDBOX;
+	}
+	return attached_print(a, true);
+}
+
 int run_named(const struct verb *v, int argc, char **argv)
 {
 	struct attached a = ATTACHED_NONE;
@@ -76,6 +90,12 @@ int run_named(const struct verb *v, int argc, char **argv)
 	    !words(&n, argc, argv, &end, &a.x.e) && !run_conf_check(&n.conf, &a.x.e)) {
 		name = n.conf.name ? n.conf.name : made;
 		status = run_in(&n, name, &a);
+		if (status == CLI_OK && n.conf.detach && a.x.left) {
+			status = detached(&a, &n);
+			attached_close(&a);
+			named_end(&n);
+			return status;
+		}
 		if (n.conf.rm && named_remove(name, true, NAMED_GRACE_NS / 5, &e) &&
 		    e.code != -ENOENT)
 			cli_say("run: %s", e.msg);

@@ -189,7 +189,7 @@ static int fork_all(struct forking *f, uint64_t count, json_t *names, struct err
 
 	for (uint64_t i = 1; !rc && i <= count; i++) {
 		snprintf(name, sizeof(name), "%s-%llu", f->prefix, (unsigned long long)i);
-		rc = store_name_check(name, e);
+		rc = store_name_new(name, e);
 		if (!rc)
 			rc = one_child(f, name, e);
 		if (!rc)
