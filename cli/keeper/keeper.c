@@ -254,7 +254,6 @@ int keeper_main(int argc, char **argv)
 	rc = take_over(&k, argv[1], KEEPER_DIR_FD, &e);
 	was = k.state.life;
 	if (!rc) {
-		event_rotate(&k.box);
 		event_write(&k.box, "start", json_pack("{s:i}", "keeper", (int)getpid()));
 		rc = begin(&k, &s, &e);
 	}

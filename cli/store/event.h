@@ -9,11 +9,13 @@
 #include <jansson.h>
 #include "cli/store/store.h"
 
+#define EVENT_FILE	"events"
+#define EVENT_OLDER	"events.1"	/* what was in it before it grew large */
+#define EVENT_ROTATE_AT	(4 << 20)	/* bytes */
+
 /*
  * Append {"time": ..., "event": @what, ...@details}; @details (may be NULL) is taken over.
  * A line that cannot be written is lost: no verb fails for that.
  */
 void event_write(const struct store_box *b, const char *what, json_t *details);
-/* Begin a new file when this one has grown large; the older one stays as events.1. */
-void event_rotate(const struct store_box *b);
 #endif

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include "cli/verb/named.h"
 #include "cli/base/parse.h"
+#include "cli/store/event.h"
 
 static int opt_follow(void *into, const char *value, struct err *e)
 {
@@ -99,62 +100,106 @@ static void print_rest(FILE *f, bool pretty)
 	fflush(stdout);
 }
 
-/* Leave only the last @lines before us. */
-static void skip(FILE *f, uint64_t lines)
+/* Leave only the last @lines before us; how many these are. */
+static uint64_t skip(FILE *f, uint64_t lines)
 {
-	uint64_t have = 0;
+	uint64_t have = 0, kept;
 	int c;
 
 	while ((c = getc(f)) != EOF)
 		have += c == '\n';
+	kept = have < lines ? have : lines;
 	rewind(f);
 	while (have > lines && (c = getc(f)) != EOF)
 		have -= c == '\n';
+	return kept;
 }
 
-/* Until the reader goes, or the sandbox is removed. */
+/* The file of events as it is in the folder now, if it is another one than @f. */
+static FILE *newer(const struct store_box *b, FILE *f)
+{
+	auto_fd fd = openat(b->dir, EVENT_FILE, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat mine, there;
+	FILE *made;
+
+	if (fd < 0 || fstat(fd, &there) || fstat(fileno(f), &mine) || mine.st_ino == there.st_ino)
+		return NULL;
+	made = fdopen(fd, "r");
+	if (made)
+		(void)take_fd(&fd);
+	return made;
+}
+
+/* Until the reader goes, or the sandbox is removed. @f is closed. */
 static int follow(const struct store_box *b, FILE *f, bool pretty)
 {
-	char path[PLACES_MAX + 16], room[4096];
-	auto_fd in = inotify_init1(IN_CLOEXEC);
-	struct stat st;
+	const uint32_t what = IN_MODIFY | IN_CREATE | IN_MOVED_FROM | IN_DELETE;
+	char room[4096];
+	auto_fd in = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	int status = in < 0 || inotify_add_watch(in, b->path.path, what) < 0 ? CLI_FAILED : -1;
 
-	snprintf(path, sizeof(path), "%s/events", b->path.path);
-	if (in < 0 || inotify_add_watch(in, path, IN_MODIFY | IN_ATTRIB | IN_MOVE_SELF) < 0)
-		return CLI_FAILED;
-	for (;;) {
+	while (status < 0) {
 		struct pollfd p[] = { { in, POLLIN, 0 }, { STDOUT_FILENO, 0, 0 } };
+		struct stat st;
+		FILE *next;
 
 		print_rest(f, pretty);
+		/* What came last into the older one is there when the newer one is. */
+		while ((next = newer(b, f))) {
+			print_rest(f, pretty);
+			fclose(f);
+			f = next;
+			print_rest(f, pretty);
+		}
 		if (fstat(fileno(f), &st) || !st.st_nlink || ferror(stdout))
-			return CLI_OK;
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			return CLI_FAILED;
-		if (p[1].revents & (POLLERR | POLLHUP))
-			return CLI_OK;
-		if (p[0].revents && read(in, room, sizeof(room)) < 0 && errno != EINTR)
-			return CLI_FAILED;
+			status = CLI_OK;
+		else if (poll(p, 2, -1) < 0 && errno != EINTR)
+			status = CLI_FAILED;
+		else if (p[1].revents & (POLLERR | POLLHUP))
+			status = CLI_OK;
+		else if (p[0].revents && read(in, room, sizeof(room)) < 0 && errno != EINTR &&
+			 errno != EAGAIN)
+			status = CLI_FAILED;
 	}
+	fclose(f);
+	return status;
+}
+
+static FILE *open_events(const struct store_box *b, const char *name)
+{
+	int fd = openat(b->dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	return fd < 0 ? NULL : fdopen(fd, "r");
 }
 
 static int show_events(const struct verb *v, const struct named *n, struct store_box *b)
 {
-	int fd = openat(b->dir, "events", O_RDONLY | O_NOFOLLOW | O_CLOEXEC), status = CLI_OK;
-	FILE *f = fd < 0 ? NULL : fdopen(fd, "r");
+	FILE *old = open_events(b, EVENT_OLDER), *f = open_events(b, EVENT_FILE);
 	bool pretty = isatty(STDOUT_FILENO) && !n->json;
+	uint64_t left = n->has_lines ? n->lines : UINT64_MAX;
 
+	if (!f && old) {	/* just now it became the older one */
+		f = old;
+		old = NULL;
+	}
 	if (!f) {
 		cli_say("%s: the events of sandbox '%s' cannot be read: %s", v->name, b->name,
 			strerror(errno));
 		return CLI_FAILED;
 	}
 	if (n->has_lines)
-		skip(f, n->lines);
+		left -= skip(f, left);
+	if (old) {
+		if (n->has_lines)
+			skip(old, left);
+		print_rest(old, pretty);
+		fclose(old);
+	}
 	print_rest(f, pretty);
 	if (n->follow)
-		status = follow(b, f, pretty);
+		return follow(b, f, pretty);
 	fclose(f);
-	return status;
+	return CLI_OK;
 }
 
 /* What it said last: of the running one from its keeper, else from the file. */
