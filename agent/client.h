@@ -162,7 +162,8 @@ int client_exec_run(struct client *c, const struct client_exec *x, struct client
 /*
  * Attach to a kept execution: as client_exec_run() from the moment it runs, with x->fd,
  * tty, rows, cols, leave and tap. flags: enum proto_attach_flag. -ENOENT, -EPERM (not a
- * kept one), -EBUSY (another client has it). Closing the client leaves it running.
+ * kept one), -EBUSY (another client has it). Closing the client leaves it running; when
+ * the reader of stdout goes, the run returns with res->left.
  */
 int client_attach_run(struct client *c, uint64_t id, uint32_t flags, const struct client_exec *x,
 		      struct client_watch *watch, size_t n_watch, struct client_result *res,

@@ -145,6 +145,7 @@ int client_attach_run(struct client *c, uint64_t id, uint32_t flags, const struc
 
 	if (rc < 0)
 		return rc;
+	c->follow = true;
 	client_msg(c, &w, SMALL);
 	proto_wr_begin(&w, PROTO_ATTACH, c->tag);
 	proto_wr_num(&w, PROTO_K_EXEC_ID, id);

@@ -60,6 +60,8 @@ static void on_started(struct client *c, const struct proto_hdr *h, const uint8_
 	}
 	c->started = true;
 	c->left = c->done = c->start_only;
+	if (c->leaving && !c->done)
+		client_send(c, PROTO_DETACH, c->tag);
 }
 
 static void on_exit_msg(struct client *c, const struct proto_hdr *h, const uint8_t *p)

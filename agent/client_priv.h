@@ -28,6 +28,7 @@ struct client {
 	bool busy;		/* a request is under way */
 	bool done;		/* its last message has come */
 	bool started, exec, ran;
+	bool follow;		/* it was not started here */
 	bool start_only;	/* STARTED is the end of the request */
 	bool leaving, left;	/* DETACH was sent; the execution goes on without us */
 	bool watching;		/* EXEC_INFO may come at any time */

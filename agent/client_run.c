@@ -86,6 +86,16 @@ static ssize_t write_now(struct client_out *o, const uint8_t *p, size_t n)
 	return write(o->fd, p, n < PIPE_BUF ? n : PIPE_BUF);
 }
 
+/* Its reader is gone. Who only follows a command has no more to do then. */
+static void out_stop(struct client *c, unsigned int s)
+{
+	c->out[s].stopped = true;
+	if (!c->done)
+		client_send(c, PROTO_STOP, (uint16_t)(s + 1));
+	if (!c->done && c->follow && s == 0)
+		client_leave(c);
+}
+
 /* Write what the descriptor takes now. Bytes written, or dropped for good. */
 static size_t out_write(struct client *c, unsigned int s, const uint8_t *p, size_t n)
 {
@@ -100,10 +110,8 @@ static size_t out_write(struct client *c, unsigned int s, const uint8_t *p, size
 		} else if (errno == EAGAIN) {
 			return done;
 		} else if (errno != EINTR) {
-			o->stopped = true;
 			o->error = errno == EPIPE ? 0 : errno;
-			if (!c->done)
-				client_send(c, PROTO_STOP, (uint16_t)(s + 1));
+			out_stop(c, s);
 		}
 	}
 	return n;
@@ -168,23 +176,21 @@ void client_out_attach(struct client_out *o, int fd)
 /* ---- input ------------------------------------------------------------- */
 
 /* DATA from the caller's descriptor, and what was held back as keys that may mean something. */
-static ssize_t in_data(struct client *c, struct proto_wr *w, size_t n)
+static ssize_t in_data(struct client *c, struct proto_wr *w, size_t n, bool *leave)
 {
 	uint8_t *to = w->buf + w->len, *from = to + CLIENT_KEYS_MAX;
-	bool leave = false;
 	ssize_t k;
 
 	if (!c->keys.n)
 		return read(c->in_fd, to, n);
 	k = read(c->in_fd, from, n - CLIENT_KEYS_MAX);
 	if (k > 0)
-		leave = client_keys_pass(&c->keys, from, (size_t)k, to, &n);
+		*leave = client_keys_pass(&c->keys, from, (size_t)k, to, &n);
 	else if (k == 0)
 		n = client_keys_held(&c->keys, to);
 	if (k < 0 || (k == 0 && !n))
 		return k;
-	c->leaving = leave;
-	c->in_eof |= leave;
+	c->in_eof |= *leave;
 	return n ? (ssize_t)n : -EAGAIN;
 }
 
@@ -209,6 +215,7 @@ static void in_read(struct client *c)
 {
 	size_t n = c->in_credit < PROTO_PAYLOAD_MAX ? (size_t)c->in_credit : PROTO_PAYLOAD_MAX;
 	struct proto_wr w;
+	bool leave = false;
 	ssize_t k;
 
 	client_msg(c, &w, PROTO_HDR_LEN + n);
@@ -217,7 +224,7 @@ static void in_read(struct client *c)
 		client_break(c, ENOMEM, "out of memory");
 		return;
 	}
-	k = in_data(c, &w, n);
+	k = in_data(c, &w, n, &leave);
 	if (k > 0) {
 		w.len += (size_t)k;
 		c->in_credit -= (uint64_t)k;
@@ -227,8 +234,8 @@ static void in_read(struct client *c)
 		c->in_error = k < 0 ? errno : 0;
 		client_in_end(c);
 	}
-	if (c->leaving)
-		client_send(c, PROTO_DETACH, c->tag);
+	if (leave)
+		client_leave(c);
 }
 
 /* ---- the loop ---------------------------------------------------------- */
@@ -302,9 +309,7 @@ static void out_event(struct client *c, unsigned int s, short revents)
 	if (o->len) {
 		out_flush(c, s);
 	} else if (revents & (POLLERR | POLLHUP | POLLNVAL)) {
-		o->stopped = true;
-		if (!c->done)
-			client_send(c, PROTO_STOP, (uint16_t)(s + 1));
+		out_stop(c, s);
 	}
 }
 
