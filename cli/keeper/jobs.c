@@ -13,7 +13,7 @@
 #include "cli/keeper/priv.h"
 #include "cli/store/event.h"
 
-#define ASK_MS		10000
+#define ASK_MS		25000	/* less than who asks the keeper waits */
 #define GRACE_NS	10000000000ull
 #define DEAF_MAX	3	/* times that the guest may not answer whether it is busy */
 

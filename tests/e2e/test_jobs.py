@@ -221,6 +221,71 @@ def test_08_a_terminal_that_is_lost_ends_its_command():
     wait(lambda: not [j for j in jobs().values() if "777" in j["command"]], "it runs on")
 
 
+def test_08a_tmux_is_asked_for_and_may_be_missing():
+    t = Terminal("shell", "--tmux", BOX)
+    t.until(f"there is no tmux in sandbox '{BOX}'".encode())
+    equal(t.end(), 125, "status without tmux")
+    good("exec", BOX, "--", "sh", "-c", "mkdir -p /usr/local/bin; cd /usr/local/bin; printf "
+         "'#!/bin/sh\\necho \"$*\" >>/tmux; echo \"tmux $*\"; [ $1 != has-session ]\\n' >tmux; "
+         "chmod +x tmux")
+    t = Terminal("shell", "--tmux", BOX)
+    t.until(b"tmux attach-session -t =sandbox")
+    equal(t.end(), 0, "status")
+    equal(good("exec", BOX, "--", "cat", "/tmux").splitlines(),
+          ["has-session -t =sandbox", "new-session -d -s sandbox",
+           "attach-session -t =sandbox"], "what tmux was asked")
+
+
+# ---- recordings and the log ------------------------------------------------------------------
+
+
+def test_08b_what_is_shown_is_recorded():
+    t = Terminal("exec", "-t", "--record", BOX, "--", "sh", "-c", "echo on; printf '\\033[1m\\377'")
+    t.until(b"on")
+    equal(t.end(), 0, "status")
+    (r,) = json.loads(good("record", "ls", "--json", BOX))
+    equal(r["sandbox"], BOX, "whose it is")
+    r2 = sandbox("record", "play", "--speed", "0", r["name"])
+    equal(r2.stdout, "on\r\n\033[1m\ufffd".encode(), "played")
+    path = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes", BOX, "recordings",
+                        r["name"].split("/")[1] + ".cast")
+    equal(os.stat(path).st_mode & 0o7777, 0o600, "mode")
+    with open(path, encoding="utf-8") as f:
+        lines = [json.loads(l) for l in f]
+    equal((lines[0]["version"], lines[0]["title"], lines[0]["argv"][0]), (2, BOX, "sh"), "header")
+    equal(lines[-1][1:], ["m", "exit 0"], "the last line")
+    check([e for e in events("exec") if e["recording"] == r["name"].split("/")[1]], "in the log")
+    refused("say --yes", "record", "prune", "--days", "0", status=2)
+    check(good("record", "prune", "--days", "0", "--dry-run").startswith("would remove 1 "),
+          "--dry-run")
+    check(good("record", "prune", "--days", "1", "--yes", BOX).startswith("0 "), "of today")
+    check(good("record", "prune", "--days", "0", "--yes", BOX).startswith("1 "), "all")
+    equal(json.loads(good("record", "ls", "--json")), [], "afterwards")
+    refused("there is no recording", "record", "play", f"{BOX}/x")
+    refused("none of ls, play, prune", "record", "paly", status=2)
+    refused("with -d it shows nothing", "exec", "-d", "--record", BOX, "--", "true", status=125)
+
+
+def test_08c_the_log_is_followed_into_its_next_file():
+    log = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes", BOX, "events")
+    p = start("logs", "-f", "-n", "0", BOX)
+    time.sleep(0.5)
+    with open(log, "a", encoding="utf-8") as f:
+        for _ in range(2200):
+            f.write(json.dumps({"time": "x", "event": "padding", "text": "x" * 2000}) + "\n")
+    good("exec", BOX, "--", "true")
+    good("exec", BOX, "--", "sh", "-c", ": after")
+    seen = []
+    while not [l for l in seen if ": after" in l]:
+        seen.append(p.stdout.readline().decode())
+        check(seen[-1], "the log ended")
+    p.kill()
+    p.communicate()
+    check(os.path.getsize(log) < 1 << 20, "it is still one file")
+    equal(len([l for l in seen if "padding" in l]), 2200, "lines of the older file")
+    check(len(good("logs", "-n", "50", BOX).splitlines()) == 50, "the last lines of both files")
+
+
 # ---- the sandbox that they keep busy ---------------------------------------------------------
 
 def test_09_background_work_holds_off_the_idle_timeout():
