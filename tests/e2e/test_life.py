@@ -40,7 +40,7 @@ DRY = [         # every verb that changes something, and what it says
     (["config", "set", "cpus=1"], "would set in [defaults] of "),
     (["attach", "--vm", "box", "DIR"], "would attach DIR:DIR:rw,cache=auto to sandbox 'box'"),
     (["detach", "--vm", "box", "DIR"], "would detach DIR from sandbox 'box'"),
-    (["template", "build"], "would make template "),
+    (["template", "build"], "would make "),
     (["apply", "box"], ""), (["discard", "box"], ""),
 ]
 
