@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 import harness
-from harness import BOOT_S, ENV, OWN, RUN_S, Failure, alive, equal, runtime, sandbox, wait
+from harness import BOOT_S, ENV, OWN, RUN_S, Failure, alive, check, equal, runtime, sandbox, wait
 
 TEMPLATES = f"{OWN}/cache/sandbox/templates"
 
@@ -52,6 +52,17 @@ def test_a_run_restores_and_says_so():
     equal(d["boot_ms"], None, "boot_ms")
     if not d["restore_ms"] > 0:
         raise Failure(f"restore_ms is {d['restore_ms']!r}")
+
+
+first = {}      # a clone's uptime, and when that was
+
+
+def uptime():
+    return float(described("--", "cat", "/proc/uptime")["stdout"].split()[0])
+
+
+def test_a_clone_has_an_uptime():
+    first.update(up=uptime(), at=time.monotonic())
 
 
 def test_streams_and_status_are_the_commands():
@@ -126,6 +137,18 @@ def test_what_is_not_there_is_refused():
     equal((r.returncode, r.stdout), (125, b""), "-p")
     if b"not in this version" not in r.stderr:
         raise Failure(f"the refusal says {r.stderr!r}")
+
+
+def test_a_clone_goes_on_where_its_template_was():
+    """Not where the host's clock is by now: a template may be days old, and each timer in the
+    guest would be due at once. Other tests have run since the first clone looked."""
+    begin = time.monotonic()
+    up = uptime()
+    took = time.monotonic() - begin
+    passed = time.monotonic() - first["at"]
+    check(passed > took + 5, "too early to tell")
+    check(up - first["up"] < took + 2, f"{passed:.0f} s passed here, {up - first['up']:.0f} "
+          f"in the guest, whose command took {took:.0f}")
 
 
 def test_y_a_damaged_template_is_made_anew():
