@@ -69,14 +69,14 @@ static const char base_cmdline[] =
 
 /*
  * Where the guest's kernel is emulated, a timer tick costs milliseconds, so a busy CPU
- * takes one in ten, and a look at each of thousands of buckets costs as much. Its TSC is the
+ * takes one in 25, and a look at each of thousands of buckets costs as much. Its TSC is the
  * host's there and cannot be set back: by it, all the time that a template has lain
  * there would pass when a clone starts, and every timer in the guest be due; the host's
  * clock for guests goes on from where it was. Only a kernel of guest/ can run at all, which
  * takes a longer clearcpuid= than a stock one.
  */
 static const char emulated_cmdline[] =
-	" tick_stretch=10 clocksource=kvm-clock nf_conntrack.hashsize=512";
+	" tick_stretch=25 clocksource=kvm-clock nf_conntrack.hashsize=512";
 #define CLEARCPUID_MAX 511u
 
 static struct vcpu_entry entry_of(const struct fw_entry_x86 *f)
