@@ -17,6 +17,7 @@
 #include "cli/machine/bounds.h"
 
 #define PREFIX	"sandbox-"
+#define PERIOD_US 100000u	/* of processor time, and what v1 has without being told */
 
 static ssize_t read_text(const char *dir, const char *name, char *buf, size_t len)
 {
@@ -35,8 +36,12 @@ static ssize_t read_text(const char *dir, const char *name, char *buf, size_t le
 
 static bool write_number(const char *dir, const char *name, uint64_t v)
 {
-	char path[PLACES_MAX + 64], text[24];
+	char path[PLACES_MAX + 64], text[48];
 	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
+
+	/* What v2 has in one file: time in each period. */
+	if (!strcmp(name, "cpu.max"))
+		n = snprintf(text, sizeof(text), "%llu %u", (unsigned long long)v, PERIOD_US);
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	{
@@ -162,6 +167,8 @@ static void make_v2(struct bounds *c, const char *proc, const struct bounds_limi
 	}
 	limited(c, write_number(c->dir[0].path, "memory.max", l->memory), "memory");
 	limited(c, write_number(c->dir[0].path, "pids.max", l->pids), "pids");
+	if (l->cpus)
+		limited(c, write_number(c->dir[0].path, "cpu.max", l->cpus * PERIOD_US), "cpu");
 	drop_if_idle(c, "");
 }
 
@@ -186,6 +193,8 @@ void bounds_make(struct bounds *c, const char *proc, const struct bounds_limits 
 		return;
 	make_v1(c, proc, "memory", "memory.limit_in_bytes", l->memory);
 	make_v1(c, proc, "pids", "pids.max", l->pids);
+	if (l->cpus)
+		make_v1(c, proc, "cpu", "cpu.cfs_quota_us", l->cpus * PERIOD_US);
 }
 
 unsigned bounds_doors(const struct bounds *c, int fd[BOUNDS_MAX])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bounds.h - a limit on all of a monitor's memory and threads, where this host lets
- * its user set one: cgroup v2 below a delegated group (a systemd user session), or
+ * bounds.h - a limit on all of a monitor's memory, threads and processor time, where this
+ * host lets its user set one: cgroup v2 below a delegated group (a systemd user session), or
  * the v1 controllers for those who may write there.
  *
  * It is no wall: the monitor bounds itself, and this catches it when it does not.
@@ -11,17 +11,17 @@
 #include <sys/types.h>
 #include "cli/base/places.h"
 
-#define BOUNDS_MAX 2u			/* v1 has a folder for each controller */
+#define BOUNDS_MAX 3u			/* v1 has a folder for each controller */
 
 struct bounds {
 	struct place dir[BOUNDS_MAX];
 	unsigned n;			/* 0: nothing can be limited here */
-	char what[32];			/* "memory pids", or one of them */
+	char what[32];			/* "memory pids cpu", or some of them */
 };
 
 #define BOUNDS_NONE { .n = 0 }
 
-struct bounds_limits { uint64_t memory, pids; };
+struct bounds_limits { uint64_t memory, pids, cpus; };	/* cpus 0: all there are */
 
 /*
  * Make a group with these limits. That there is none on this host is no error: c->n is 0 then.

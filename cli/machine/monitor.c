@@ -35,6 +35,8 @@
 #define GROUP_THREADS	64u		/* beside vCPUs: the loop, io_uring's and KVM's workers */
 #define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
 
+_Static_assert(sizeof(((struct spawn *)0)->door) >= BOUNDS_MAX * sizeof(int), "a door each");
+
 /* Of the machine's disks; -1: there is none. A template has no disk but its image. */
 static int image_of(const struct monitor_conf *c)
 {
@@ -104,6 +106,8 @@ static int start(struct monitor *m, char **argv, int control, const struct monit
 	if (!s.no_namespace)
 		bounds_make(&m->group, "/proc", &(struct bounds_limits){
 			.memory = c->memory + c->memory / 8 + GROUP_MEMORY,
+			/* Processors for its vCPUs, and one for all of its other threads. */
+			.cpus = c->cpus + 1u,
 			.pids = c->cpus + GROUP_THREADS });
 	s.ndoors = bounds_doors(&m->group, s.door);
 	m->pid = spawn_start(&s, &m->pidfd, e);

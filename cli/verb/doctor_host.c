@@ -155,7 +155,8 @@ static void check_cgroup(struct doctor_finding *f)
 {
 	struct bounds c;
 
-	bounds_make(&c, "/proc", &(struct bounds_limits){ .memory = 1ull << 30, .pids = 100 });
+	bounds_make(&c, "/proc", &(struct bounds_limits){ .memory = 1ull << 30, .pids = 100,
+							.cpus = 1 });
 	if (c.n)
 		doctor_set(f, DOCTOR_OK, NULL, "a limit on all of a monitor can be set: %s",
 			   c.what);

@@ -9,7 +9,7 @@
 
 static char top[64];
 static struct bounds group;
-static const struct bounds_limits limits = { .memory = 1000000, .pids = 77 };
+static const struct bounds_limits limits = { .memory = 64 << 20, .pids = 77, .cpus = 3 };
 
 static void put(const char *name, const char *text)
 {
@@ -109,6 +109,16 @@ Test(cli_bounds, nothing_is_delegated)
 	cr_assert_eq(group.n, 0);
 }
 
+static void get(const char *path, char *text, size_t len)
+{
+	int fd = open(path, O_RDONLY);
+
+	if (fd >= 0) {
+		cr_assert_geq(read(fd, text, len - 1), 0);
+		close(fd);
+	}
+}
+
 /* The same on this host, whatever it has. */
 Test(cli_bounds, a_process_that_enters_is_in_it)
 {
@@ -120,6 +130,17 @@ Test(cli_bounds, a_process_that_enters_is_in_it)
 	if (!group.n)
 		return;		/* none is delegated to this user here */
 	cr_assert(strstr(group.what, "memory") || strstr(group.what, "pids"));
+	/* As the kernel took it: three processors' worth in each period. */
+	if (strstr(group.what, "cpu")) {
+		const char *const name[] = { "cpu.max", "cpu.cfs_quota_us" };
+		char path[1200], text[32] = "";
+
+		for (unsigned i = 0; !*text && i < 2 * group.n; i++) {
+			snprintf(path, sizeof(path), "%s/%s", group.dir[i / 2].path, name[i % 2]);
+			get(path, text, sizeof(text));
+		}
+		cr_assert(!strncmp(text, "300000", 6), "%s", text);
+	}
 	n = bounds_doors(&group, fd);
 	cr_assert_eq(n, group.n);
 	cr_assert_eq(pipe(go), 0);
