@@ -231,6 +231,14 @@ $(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC) $(filter-out cli/main.c,$(sandbox
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) $(sandbox-libs) -lcriterion -o $@
 
+# Bounded proofs: all of a small world, against the words of a specification.
+$(O)/tests/prove/chain: $(O)/tests/prove/chain.o $(LIBHOST)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -o $@
+
+prove: $(O)/tests/prove/chain
+	$(Q)$<
+
 # The same with a KVM: machines that never run, or run a few instructions.
 UNIT_KVM_SRC := $(wildcard tests/vm/test_*.c) tests/unit/plain.c
 $(O)/unit-kvm: $(patsubst %.c,$(O)/%.o,$(UNIT_KVM_SRC)) $(LIBHOST)
@@ -351,6 +359,7 @@ Targets
   test-long      every test at full length: hours
   setup          only install what is missing
   unit           unit tests (Criterion; no KVM)
+  prove          every small ring against the specification; ten seconds
   vm-test        guests booted for real; VMM=path: another sandbox-vmm, T=name: one test
   e2e            the sandbox command from end to end
   lint           include rules, file headers, layout, static analysis
@@ -365,7 +374,7 @@ Variables
   SAN=address,undefined or SAN=thread, CC=clang, WERROR=0, V=1, O=folder
 endef
 FORCE:
-.PHONY: jail-test-build all run test test-long setup fetch unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
+.PHONY: prove jail-test-build all run test test-long setup fetch unit vm-test vm-test-build e2e lint arm64 fuzz-build fuzz bench guest \
 	install uninstall menuconfig savedefconfig clean help FORCE
 .SECONDARY:
 .DELETE_ON_ERROR:

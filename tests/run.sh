@@ -94,6 +94,7 @@ lint() { step "lint" 600 lines $MAKE lint; }
 unit() {
 	step "unit tests: build" 600 one $MAKE $jobs "$O/unit"
 	step "unit tests" 300 criterion "$O/unit"
+	step "proofs" 300 lines $MAKE prove
 }
 
 clang() {
