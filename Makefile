@@ -117,7 +117,12 @@ LIBHOST := $(O)/libhost.a
 PROGRAMS := $(addprefix $(O)/,$(PROGRAM_NAMES))
 AGENT := $(if $(AGENT_SRC),$(O)/agent/agent)
 
-all: $(LIBHOST) $(PROGRAMS) $(AGENT)
+# The same program, under the name by which git finds it.
+GIT_HELPER := $(O)/git-remote-sandbox
+$(GIT_HELPER): | $(O)/sandbox
+	@ln -sf sandbox $@
+
+all: $(LIBHOST) $(PROGRAMS) $(AGENT) $(GIT_HELPER)
 
 $(O)/%.o: %.c $(O)/config.h $(O)/flags
 	@mkdir -p $(@D); echo "  CC      $<"
@@ -323,6 +328,7 @@ DEST    = $(DESTDIR)$(PREFIX)
 MANUALS = $(wildcard docs/*.[1-8])
 install: all guest
 	install -D -t $(DEST)/bin $(O)/sandbox
+	ln -sf sandbox $(DEST)/bin/git-remote-sandbox
 	install -D -t $(DEST)/libexec/sandbox $(O)/sandbox-vmm $(O)/sandbox-fsd
 	install -D -m 644 -t $(DEST)/share/sandbox $(GUEST_KERNEL) $(GUEST_INITRD)
 	for m in $(MANUALS); do install -D -m 644 -t $(DEST)/share/man/man$${m##*.} $$m; done
@@ -331,7 +337,8 @@ install: all guest
 	$(O)/sandbox completion zsh >$(DEST)/share/zsh/site-functions/_sandbox
 
 uninstall:
-	rm -f $(DEST)/bin/sandbox $(DEST)/share/bash-completion/completions/sandbox \
+	rm -f $(DEST)/bin/sandbox $(DEST)/bin/git-remote-sandbox \
+		$(DEST)/share/bash-completion/completions/sandbox \
 		$(DEST)/share/zsh/site-functions/_sandbox
 	rm -rf $(DEST)/libexec/sandbox $(DEST)/share/sandbox
 	for m in $(MANUALS); do rm -f $(DEST)/share/man/man$${m##*.}/$${m##*/}; done

@@ -22,9 +22,11 @@ static void fill_std_fds(void)
 int main(int argc, char **argv)
 {
 	const struct verb *v;
-	const char *word = argc > 1 ? argv[1] : NULL;
+	const char *word = argc > 1 ? argv[1] : NULL, *slash = strrchr(argv[0], '/');
 
 	fill_std_fds();
+	if (!strcmp(slash ? slash + 1 : argv[0], REMOTE_GIT_HELPER))
+		return git_remote_main(argc, argv);
 	if (!word) {
 		cli_help(stderr);
 		return CLI_USAGE;

@@ -24,9 +24,9 @@ files() { (cd "$dest" && find . ! -type d | sort); }
 
 has_all() {
 	local f
-	for f in bin/sandbox libexec/sandbox/sandbox-vmm share/sandbox/vmlinux share/sandbox/bzImage \
-		 share/sandbox/initramfs.cpio share/bash-completion/completions/sandbox \
-		 share/zsh/site-functions/_sandbox; do
+	for f in bin/sandbox bin/git-remote-sandbox libexec/sandbox/sandbox-vmm \
+		 share/sandbox/vmlinux share/sandbox/bzImage share/sandbox/initramfs.cpio \
+		 share/bash-completion/completions/sandbox share/zsh/site-functions/_sandbox; do
 		[ -s "$dest/opt/x/$f" ] || { echo "$f is missing"; return 1; }
 	done
 	for f in docs/*.[1-8]; do

@@ -19,6 +19,9 @@ int git_remote_main(int argc, char **argv);
 /* The path of sshd in the guest. -ENOENT with a sentence if the image has none. */
 int ssh_find(const struct store_box *b, const struct store_state *s, char path[static 64],
 	     struct err *e) must_check;
+/* The user of the sandbox's commands in *user (malloc); NULL: root. */
+int remote_user(struct store_box *b, char **user, struct err *e) must_check;
+
 #define SSH_USER_MAX	64u
 /* Who logs in: @asked, or the sandbox's user, or root. -EINVAL if that is a number. */
 int ssh_user(struct store_box *b, const char *asked, char user[static SSH_USER_MAX],

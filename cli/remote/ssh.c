@@ -72,46 +72,6 @@ static int opt_file(void *into, const char *value, struct err *e)
 	return 0;
 }
 
-/* ---- who logs in ------------------------------------------------------------ */
-
-int ssh_user_check(const char *name, struct err *e)
-{
-	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789_.-";
-	size_t len = strlen(name);
-
-	if (!len || len >= SSH_USER_MAX || strspn(name, letters) != len || *name == '-')
-		return err_say(e, -EINVAL, "'%.60s' is no user's name", name);
-	if (strspn(name, "0123456789") == len)
-		return err_say(e, -EINVAL, "ssh logs in by a name, and '%s' is a number; say --user "
-			       "NAME", name);
-	return 0;
-}
-
-int ssh_user(struct store_box *b, const char *asked, char user[static SSH_USER_MAX], struct err *e)
-{
-	struct settings s = { 0 };
-	struct run_conf c;
-	struct err none;
-	const char *name = asked;
-	int rc = asked ? 0 : keeper_settings(b, &s, e);
-
-	run_conf_init(&c);
-	if (!rc && !asked) {
-		rc = settings_apply(&s, "", "image user", &c, "its config", e);
-		if (!rc && run_image(&c, &none))
-			c.root.ref = NULL;	/* no image, no user of an image */
-		name = c.user && strcmp(c.user, "0") ? c.user : "root";
-	}
-	if (!rc)
-		rc = ssh_user_check(name, e);
-	if (!rc)
-		snprintf(user, SSH_USER_MAX, "%s", name);
-	run_conf_free(&c);
-	settings_free(&s);
-	return rc;
-}
-
 /* ---- ssh -------------------------------------------------------------------- */
 
 /* Replaces this program. */

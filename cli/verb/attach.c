@@ -12,11 +12,12 @@
 #include "cli/cli.h"
 #include "cli/share/guard.h"
 #include "cli/keeper/keeper.h"
+#include "cli/remote/git.h"
 
 #define ASK_MS 90000
 
 struct attach {
-	const char *vm;
+	const char *vm, *mode;
 	bool yes, dry_run, json;
 };
 
@@ -48,6 +49,24 @@ static int opt_json(void *into, const char *value, struct err *e)
 	(void)e;
 	((struct attach *)into)->json = true;
 	return 0;
+}
+
+static int opt_mode(void *into, const char *value, struct err *e)
+{
+	static const char *const known[] = { "rw", "ro", "cow", "git" };
+
+	((struct attach *)into)->mode = value;
+	for (size_t i = 0; i < ARRAY_LEN(known); i++)
+		if (!strcmp(value, known[i]))
+			return 0;
+	return err_say(e, -EINVAL, "'%.60s' is none of rw, ro, cow and git", value);
+}
+
+static int opt_git(void *into, const char *value, struct err *e)
+{
+	((struct attach *)into)->mode = value;
+	return strcmp(value, "git") ? err_say(e, -EINVAL, "'%.60s' is not git; a shared folder is "
+					      "taken back without --mode", value) : 0;
 }
 
 static bool runs(const char *name)
@@ -108,9 +127,12 @@ static int attach(const struct attach *a, struct store_box *b, bool running, con
 		  char **done, struct err *e)
 {
 	struct shares one = { 0 };
+	auto_mem char *moded = NULL;
 	bool there;
-	int rc = shares_add(&one, text, e);
+	int rc = a->mode && asprintf(&moded, "%s:%s", text, a->mode) < 0 ? -ENOMEM : 0;
 
+	if (!rc)
+		rc = shares_add(&one, moded ? moded : text, e);
 	if (!rc && !a->yes)
 		rc = shares_guard(&one, e);
 	*done = rc ? NULL : share_text(&one.v[0]);
@@ -152,6 +174,17 @@ static int detach(const struct attach *a, struct store_box *b, bool running, con
 	return rc;
 }
 
+static int with_git(const struct verb *v, const struct attach *a, struct store_box *b,
+		    bool running, const char *word, char **done, struct err *e)
+{
+	if (v == &verb_detach)
+		return git_detach(b, word, a->dry_run, done, e);
+	if (running)
+		return git_attach(b, word, a->dry_run, done, e);
+	return err_say(e, -ESRCH, "sandbox '%s' does not run, and a repository in it is made while "
+		       "it does; start it with 'sandbox start %s'", b->name, b->name);
+}
+
 /* The exit status. */
 static int act(const struct verb *v, const struct attach *a, const char *word)
 {
@@ -159,7 +192,7 @@ static int act(const struct verb *v, const struct attach *a, const char *word)
 	auto_mem char *done = NULL;
 	char vm[STORE_NAME_MAX] = "";
 	struct err e = { 0 };
-	bool running;
+	bool running, git = a->mode && !strcmp(a->mode, "git");
 	int rc = 0;
 
 	if (a->vm)
@@ -168,7 +201,9 @@ static int act(const struct verb *v, const struct attach *a, const char *word)
 		rc = choose(vm, &e);
 	if (!rc)
 		rc = open_box(vm, &b, &running, &e);
-	if (!rc)
+	if (!rc && git)
+		rc = with_git(v, a, &b, running, word, &done, &e);
+	else if (!rc)
 		rc = v == &verb_attach ? attach(a, &b, running, word, &done, &e) :
 					 detach(a, &b, running, word, &done, &e);
 	store_close(&b);
@@ -185,6 +220,8 @@ static int act(const struct verb *v, const struct attach *a, const char *word)
 	} else if (a->dry_run) {
 		printf("would %s %s %s sandbox '%s'\n", v->name, done,
 		       v == &verb_attach ? "to" : "from", vm);
+	} else if (git && v == &verb_attach) {
+		printf("sandbox-%s\n", vm);
 	}
 	return rc || fflush(stdout) ? CLI_FAILED : CLI_OK;
 }
@@ -210,6 +247,8 @@ static int attach_main(const struct verb *v, int argc, char **argv)
 
 static const struct opt attach_opts[] = {
 	{ "vm", 0, "NAME", "with that sandbox (default: the one that runs)", opt_vm, OPT_NAMES },
+	{ "mode", 0, "MODE", "rw, ro, cow, or git: no share, but a repository that exchanges commits",
+	  opt_mode, "rw ro cow git" },
 	{ "yes", 'y', NULL, "share also what is guarded, such as a home or its .ssh", opt_yes,
 	  NULL },
 	ATTACH_COMMON,
@@ -217,13 +256,16 @@ static const struct opt attach_opts[] = {
 
 static const struct opt detach_opts[] = {
 	{ "vm", 0, "NAME", "from that sandbox (default: the one that runs)", opt_vm, OPT_NAMES },
+	{ "mode", 0, "MODE", "git: take away the remote that attach --mode git made", opt_git,
+	  "git" },
 	ATTACH_COMMON,
 };
 
 const struct verb verb_attach = {
 	.name = "attach", .args = "DIR[:DST][:ro|rw|cow]",
 	.summary = "Share a folder with a sandbox, at once and at each start from then on",
-	.example = "  sandbox attach .\n  sandbox attach --vm web ~/site:/srv:ro\n",
+	.example = "  sandbox attach .\n  sandbox attach --vm web ~/site:/srv:ro\n"
+		   "  sandbox attach --mode git --vm web . && git fetch sandbox-web\n",
 	.table = attach_opts, .main = attach_main,
 };
 

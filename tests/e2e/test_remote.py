@@ -11,8 +11,8 @@ import subprocess
 import sys
 import harness
 import toolbox
-from harness import (BOOT_S, ENV, OWN, RUN_S, SANDBOX, check, equal, good, refused,
-                     sandbox, wait)
+from harness import (BOOT_S, ENV, OWN, RUN_S, SANDBOX, at, check, equal, folder, good, refused,
+                     sandbox, wait, write)
 
 HOST = "web.sandbox"
 MASTER = os.path.join(OWN, "m")     # the socket of the connection that tests share
@@ -143,6 +143,93 @@ def test_a_5_another_host_is_not_believed():
         os.rename(saved, keys("web", "host_key"))
     equal((r.returncode, r.stdout), (255, b""), "status and stdout")
     check(b"Host key verification failed" in r.stderr, f"{r.stderr}")
+
+
+# ---- git -------------------------------------------------------------------------------------
+
+GIT_ENV = {"GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_NOSYSTEM": "1",
+           "PATH": os.path.dirname(SANDBOX) + ":" + os.environ["PATH"]}
+
+
+def git(where, *args):
+    r = subprocess.run(["git", "-C", where, *args], env={**ENV, **GIT_ENV}, capture_output=True,
+                       timeout=RUN_S, stdin=subprocess.DEVNULL, check=False)
+    equal(r.returncode, 0, f"git {args}: {r.stderr}")
+    return r.stdout.decode()
+
+
+def repository(name):
+    path = folder(name, kept="1\n", ignored="secret\n")
+    git(path, "init", "-q", "-b", "work")
+    git(path, "config", "user.name", 'A "B" \\C')
+    git(path, "config", "user.email", "a@example.org")
+    return path
+
+
+def attach(*args):
+    return good("attach", "--mode", "git", "--vm", "web", *args, env=GIT_ENV)
+
+
+def test_b_0_what_cannot_travel_says_why():
+    path = repository("empty")
+    args = ("attach", "--mode", "git", "--vm", "web")
+    refused("has no commit yet, and only commits travel", *args, path, status=2)
+    git(path, "add", "kept")
+    git(path, "commit", "-qm", "first")
+    refused("is no git repository", *args, folder("plain"), status=2)
+    refused("is inside of the repository", *args, folder("empty/sub"), status=2)
+    refused("is none of rw, ro, cow and git", "attach", "--mode", "gti", "--vm", "web", path,
+            status=2)
+    git(path, "remote", "add", "sandbox-web", "/elsewhere")
+    refused("the remote sandbox-web is /elsewhere already", *args, path, status=2)
+    good("create", "off")
+    refused("does not run, and a repository in it", *args[:-1], "off", path)
+    refused("has no git; put it into the image", *args[:-1], "bare", path)
+    helper = os.path.join(os.path.dirname(SANDBOX), "git-remote-sandbox")
+    r = subprocess.run([helper, "x", "web"], input=b"connect git-upload-pack\n\n", env=ENV,
+                       capture_output=True, timeout=RUN_S, check=False)
+    check(r.returncode and b"names no folder of a sandbox" in r.stderr, f"{r}")
+    r = subprocess.run([helper, "x", "web:/r"], input=b"connect sh\n\n", env=ENV,
+                       capture_output=True, timeout=RUN_S, check=False)
+    check(r.returncode and b"which is not known here" in r.stderr, f"{r}")
+
+
+def test_b_1_only_commits_travel():
+    path = repository("repo")
+    write("repo/.gitignore", "ignored\n")
+    git(path, "add", "kept", ".gitignore")
+    git(path, "commit", "-qm", "first")
+    write("repo/untracked", "x")
+    check("would attach" in attach(path + ":/srv/repo", "--dry-run"), "--dry-run")
+    equal(git(path, "remote"), "", "what a dry run left")
+    equal(attach(path + ":/srv/repo"), "sandbox-web\n", "the remote")
+    equal(good("exec", "web", "--", "sh", "-c",
+               "cd /srv/repo && ls -A && echo two >>kept && git commit -qam second && "
+               "git tag evil && git log -1 --format=%an"),
+          '.git\n.gitignore\nkept\nA "B" \\C\n', "in the guest")
+    git(path, "fetch", "-q", "sandbox-web")
+    equal(git(path, "log", "--format=%s", "sandbox-web/work"), "second\nfirst\n", "fetched")
+    equal(git(path, "tag"), "", "tags of the guest's")
+    check("would detach" in good("detach", "--mode", "git", "--vm", "web", path, "--dry-run"),
+          "--dry-run")
+    good("detach", "--mode", "git", "--vm", "web", path)
+    equal(git(path, "remote"), "", "remotes after detach")
+
+
+def test_long_b_2_a_push_changes_what_is_checked_out():
+    path = at("repo")
+    attach(path + ":/srv/repo")
+    git(path, "merge", "-q", "--ff-only", "sandbox-web/work")
+    write("repo/kept", "three\n")
+    git(path, "commit", "-qam", "third")
+    git(path, "push", "-q", "sandbox-web")
+    equal(good("exec", "web", "--", "cat", "/srv/repo/kept"), "three\n", "checked out")
+    good("exec", "web", "--", "sh", "-c", "echo dirty >/srv/repo/kept")
+    write("repo/kept", "four\n")
+    git(path, "commit", "-qam", "fourth")
+    refused("or changes that are not committed", "attach", "--mode", "git", "--vm", "web",
+            path + ":/srv/repo", env=GIT_ENV)
+    equal(good("exec", "web", "--", "cat", "/srv/repo/kept"), "dirty\n", "what was not committed")
 
 
 if __name__ == "__main__":
