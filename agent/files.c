@@ -58,7 +58,7 @@ static const char *one_attr(struct file_req *r, const struct proto_attr *a)
 		r->has_mode = true;
 		return num_attr(a, 07777, &r->mode) ? "bad mode" : NULL;
 	case PROTO_K_FLAGS:
-		return num_attr(a, 63, &r->flags) ? "bad flags" : NULL;
+		return num_attr(a, 127, &r->flags) ? "bad flags" : NULL;
 	case PROTO_K_UID:
 		r->has_owner = true;
 		return num_attr(a, UINT32_MAX - 1, &r->uid) ? "bad user id" : NULL;

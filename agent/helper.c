@@ -19,6 +19,7 @@
 
 #include "agent/helper.h"
 #include "agent/proto.h"
+#include "agent/sparse.h"
 #include "agent/tar.h"
 
 #define BUF_LEN 65536
@@ -82,6 +83,9 @@ int helper_remove(const char *path, unsigned long flags)
 static struct tar_entry ent;	/* large, and used by one level at a time */
 static uint8_t buf[BUF_LEN];
 static char name_buf[TAR_PATH_MAX];
+static bool leave_holes;
+static struct sparse_part parts[SPARSE_PACK_MAX];
+static char list[SPARSE_TEXT_MAX];
 
 static int write_all(const uint8_t *p, size_t n)
 {
@@ -109,6 +113,7 @@ static int pack_header(char type, const struct stat *st)
 	ent.gid = st->st_gid;
 	ent.size = type == '0' ? (uint64_t)st->st_size : 0;
 	ent.mtime = st->st_mtim.tv_sec;
+	ent.mtime_ns = (uint32_t)st->st_mtim.tv_nsec;
 	ent.major = major(st->st_rdev);
 	ent.minor = minor(st->st_rdev);
 	snprintf(ent.name, sizeof(ent.name), "%s", name_buf);
@@ -116,23 +121,17 @@ static int pack_header(char type, const struct stat *st)
 	return n < 0 ? helper_fail(name_buf, -n) : write_all(head, (size_t)n);
 }
 
-/* Exactly st_size bytes, whatever the file does meanwhile; then up to the block. */
-static int pack_file(int dir, const char *name, const struct stat *st)
+/* Exactly that many bytes, whatever the file does meanwhile. */
+static int pack_bytes(int fd, uint64_t left)
 {
-	uint64_t left = (uint64_t)st->st_size, pad = tar_padded(left) - left;
-	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC), err;
+	int err = 0;
 
-	if (fd < 0)
-		return helper_fail(name_buf, errno);
-	err = pack_header('0', st);
 	while (!err && left) {
 		size_t n = left < BUF_LEN ? (size_t)left : BUF_LEN;
 		ssize_t k = read(fd, buf, n);
 
-		if (k < 0) {
-			err = helper_fail(name_buf, errno);
-			break;
-		}
+		if (k < 0)
+			return helper_fail(name_buf, errno);
 		if (k == 0) {	/* it shrank */
 			memset(buf, 0, n);
 			k = (ssize_t)n;
@@ -140,11 +139,59 @@ static int pack_file(int dir, const char *name, const struct stat *st)
 		err = write_all(buf, (size_t)k);
 		left -= (uint64_t)k;
 	}
-	close(fd);
-	if (err)
-		return err;
+	return err;
+}
+
+static int pack_padding(uint64_t size)
+{
 	memset(buf, 0, TAR_BLOCK);
-	return write_all(buf, (size_t)pad);
+	return write_all(buf, (size_t)(tar_padded(size) - size));
+}
+
+static int pack_whole(int fd, const struct stat *st)
+{
+	int err = pack_header('0', st);
+
+	if (!err)
+		err = pack_bytes(fd, (uint64_t)st->st_size);
+	return err ? err : pack_padding((uint64_t)st->st_size);
+}
+
+static int pack_parts(int fd, const struct stat *st, size_t n)
+{
+	size_t len = sparse_text(list, parts, n);
+	struct stat as = *st;
+	uint64_t data = 0;
+	int err;
+
+	for (size_t i = 0; i < n; i++)
+		data += parts[i].len;
+	as.st_size = (off_t)(len + data);
+	ent.sparse = true;
+	ent.real = (uint64_t)st->st_size;
+	err = pack_header('0', &as);
+	ent.sparse = false;
+	if (!err)
+		err = write_all((const uint8_t *)list, len);
+	for (size_t i = 0; !err && i < n; i++)
+		err = lseek(fd, (off_t)parts[i].off, SEEK_SET) < 0 ? helper_fail(name_buf, errno) :
+								    pack_bytes(fd, parts[i].len);
+	return err ? err : pack_padding(data);
+}
+
+static int pack_file(int dir, const char *name, const struct stat *st)
+{
+	int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int n = -1, err;
+
+	if (fd < 0)
+		return helper_fail(name_buf, errno);
+	/* Only a file that takes less room than it is long can have holes worth looking for. */
+	if (leave_holes && (uint64_t)st->st_blocks * 512 < (uint64_t)st->st_size)
+		n = sparse_scan(fd, (uint64_t)st->st_size, parts);
+	err = n < 0 ? pack_whole(fd, st) : pack_parts(fd, st, (size_t)n);
+	close(fd);
+	return err;
 }
 
 static int pack_at(int dir, const char *name, int depth);
@@ -236,6 +283,7 @@ int helper_pack_as(const char *path, const char *name, unsigned long flags)
 {
 	int err;
 
+	leave_holes = flags & PROTO_FILE_SPARSE;
 	if (flags & PROTO_FILE_CONTENTS || !*name) {
 		memcpy(name_buf, "./", 3);
 		err = pack_contents(AT_FDCWD, path, 0);

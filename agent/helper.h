@@ -14,7 +14,7 @@
 
 /* rm -rf; a path that is not there is an error only without FORCE. */
 int helper_remove(const char *path, unsigned long flags);
-/* Pack path as a tar stream to stdout. flags: PROTO_FILE_CONTENTS. */
+/* Pack path as a tar stream to stdout. flags: PROTO_FILE_CONTENTS, PROTO_FILE_SPARSE. */
 int helper_pack(const char *path, unsigned long flags);
 /* The same with @name in the archive in place of the path's last component. */
 int helper_pack_as(const char *path, const char *name, unsigned long flags);

@@ -194,6 +194,7 @@ enum proto_file_flag {
 	PROTO_FILE_NOFOLLOW  = 1u << 3,	/* STAT: of the link itself */
 	PROTO_FILE_OWNER     = 1u << 4,	/* TAR_IN: owners from the archive */
 	PROTO_FILE_CONTENTS  = 1u << 5,	/* TAR_OUT: what is in the folder, without its name */
+	PROTO_FILE_SPARSE    = 1u << 6,	/* TAR_OUT: holes may be left out, in GNU's format 1.0 */
 };
 
 /* Where what is written over the image goes. */
@@ -232,6 +233,7 @@ enum proto_feature {
 	PROTO_F_JOBS	= 1u << 7,	/* EXEC_LIST .. EXEC_WATCH */
 	PROTO_F_ROOT	= 1u << 9,	/* ROOT */
 	PROTO_F_SHARES	= 1u << 10,	/* MOUNT, UMOUNT */
+	PROTO_F_SPARSE	= 1u << 11,	/* TAR_IN and TAR_OUT of sparse files */
 };
 
 struct proto_hdr {

@@ -285,7 +285,8 @@ int server_run(const struct server_conf *conf, const char **what)
 		return rc;
 	if (!conf->init)
 		(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
-	features = cgroup_setup(conf->cgroup) | PROTO_F_FILES | PROTO_F_TAR | PROTO_F_JOBS;
+	features = cgroup_setup(conf->cgroup) | PROTO_F_FILES | PROTO_F_TAR | PROTO_F_JOBS |
+		   PROTO_F_SPARSE;
 	exec_init(features, conf->self);
 	jobs_init();
 	control_init(conf->init);

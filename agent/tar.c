@@ -4,8 +4,8 @@
  *
  * Archives come from the other side, so every field is checked: numbers for their
  * digits and range, names for their length, records for their own. An extended
- * header changes one entry, the next one. Global ones are skipped. Sparse files
- * are refused rather than unpacked wrongly.
+ * header changes one entry, the next one. Global ones are skipped. Of GNU's sparse formats
+ * only 1.0 is known; the others are refused rather than unpacked wrongly.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -76,6 +76,26 @@ static void record_num(char *dst, size_t cap, size_t *len, const char *key, uint
 	*len += record(dst + *len, cap - *len, key, val);
 }
 
+/* Times with a fraction, and holes. The name of a sparse file is in a record of its own. */
+static size_t more_records(char *rec, size_t cap, const struct tar_entry *e)
+{
+	char val[40];
+	size_t len = 0;
+
+	if (e->mtime_ns && e->mtime > 0) {
+		snprintf(val, sizeof(val), "%lld.%09u", (long long)e->mtime,
+			 e->mtime_ns % 1000000000u);
+		len += record(rec, cap, "mtime", val);
+	}
+	if (e->sparse) {
+		len += record(rec + len, cap - len, "GNU.sparse.major", "1");
+		len += record(rec + len, cap - len, "GNU.sparse.minor", "0");
+		len += record(rec + len, cap - len, "GNU.sparse.name", e->name);
+		record_num(rec, cap, &len, "GNU.sparse.realsize", e->real);
+	}
+	return len;
+}
+
 int tar_header(uint8_t out[static TAR_HEADER_MAX], const struct tar_entry *e)
 {
 	struct raw *x = (struct raw *)out, *r = x;
@@ -86,7 +106,8 @@ int tar_header(uint8_t out[static TAR_HEADER_MAX], const struct tar_entry *e)
 	if (nlen >= TAR_PATH_MAX || llen >= TAR_PATH_MAX || !nlen)
 		return -ENAMETOOLONG;
 	memset(out, 0, TAR_HEADER_MAX);
-	if (nlen > sizeof(r->name))
+	len = more_records(rec, cap, e);
+	if (nlen > sizeof(r->name) && !e->sparse)
 		len += record(rec + len, cap - len, "path", e->name);
 	if (llen > sizeof(r->link))
 		len += record(rec + len, cap - len, "linkpath", e->link);
@@ -204,8 +225,13 @@ static void apply(const struct tar_ext *ext, struct tar_entry *e)
 		e->uid = ext->e.uid;
 	if (ext->has_gid)
 		e->gid = ext->e.gid;
-	if (ext->has_mtime)
+	e->mtime_ns = 0;
+	if (ext->has_mtime) {
 		e->mtime = ext->e.mtime;
+		e->mtime_ns = ext->e.mtime_ns;
+	}
+	e->sparse = ext->major == 1;
+	e->real = ext->has_real ? ext->e.real : 0;
 }
 
 int tar_parse(const uint8_t block[static TAR_BLOCK], struct tar_ext *ext, struct tar_entry *e,
@@ -240,13 +266,19 @@ int tar_parse(const uint8_t block[static TAR_BLOCK], struct tar_ext *ext, struct
 	k = strnlen(r.link, sizeof(r.link));
 	memcpy(e->link, r.link, k);
 	e->link[k] = 0;
+	if (ext->has_real != (ext->major == 1) || ext->minor) {
+		*why = "a sparse file in a tar archive is of a format that is not known";
+		return -EBADMSG;
+	}
 	apply(ext, e);
 	/* Old archives mark folders by a slash. */
 	k = strlen(e->name);
 	if (e->type == '0' && k && e->name[k - 1] == '/')
 		e->type = '5';
-	if (e->type != '0')
+	if (e->type != '0') {
 		e->size = 0;
+		e->sparse = false;
+	}
 	memset(ext, 0, sizeof(*ext));
 	return TAR_ENTRY;
 }
@@ -279,13 +311,49 @@ static bool key_is(const char *key, size_t n, const char *name)
 	return n == strlen(name) && memcmp(key, name, n) == 0;
 }
 
+/* Nanoseconds after the point; of what is no number, none. */
+static uint32_t fraction(const char *p, size_t n)
+{
+	const char *point = memchr(p, '.', n);
+	size_t left = point ? n - (size_t)(point + 1 - p) : 0;
+	uint32_t ns = 0, unit = 100000000;
+
+	for (size_t i = 0; i < left && unit && point[1 + i] >= '0' && point[1 + i] <= '9'; i++) {
+		ns += (uint32_t)(point[1 + i] - '0') * unit;
+		unit /= 10;
+	}
+	return ns;
+}
+
+static const char *sparse_record(struct tar_ext *x, const char *key, size_t klen, const char *val,
+				 size_t vlen)
+{
+	bool ok;
+
+	if (key_is(key, klen, "GNU.sparse.major"))
+		ok = decimal(val, vlen, 1, &x->major);
+	else if (key_is(key, klen, "GNU.sparse.minor"))
+		ok = decimal(val, vlen, 0, &x->minor);
+	else if (key_is(key, klen, "GNU.sparse.name"))
+		ok = x->has_name = x->real_name = set_text(x->e.name, val, vlen);
+	else if (key_is(key, klen, "GNU.sparse.realsize"))
+		ok = x->has_real = decimal(val, vlen, SIZE_LIMIT, &x->e.real);
+	else
+		ok = false;	/* of format 0.0 or 0.1 */
+	return ok ? NULL : "a sparse file in a tar archive is of a format that is not known";
+}
+
 static const char *pax_record(struct tar_ext *x, const char *key, size_t klen, const char *val,
 			      size_t vlen)
 {
 	uint64_t v = 0;
 	bool ok = true;
 
+	if (klen >= 10 && memcmp(key, "GNU.sparse", 10) == 0)
+		return sparse_record(x, key, klen, val, vlen);
 	if (key_is(key, klen, "path")) {
+		if (x->real_name)
+			return NULL;
 		ok = x->has_name = set_text(x->e.name, val, vlen);
 	} else if (key_is(key, klen, "linkpath")) {
 		ok = x->has_link = set_text(x->e.link, val, vlen);
@@ -301,8 +369,7 @@ static const char *pax_record(struct tar_ext *x, const char *key, size_t klen, c
 	} else if (key_is(key, klen, "mtime")) {
 		x->has_mtime = decimal(val, vlen, INT32_MAX * 64ull, &v);
 		x->e.mtime = (int64_t)v;
-	} else if (klen >= 10 && memcmp(key, "GNU.sparse", 10) == 0) {
-		return "sparse files in a tar archive are not supported";
+		x->e.mtime_ns = fraction(val, vlen);
 	}
 	return ok ? NULL : "a record of an extended tar header is malformed";
 }

@@ -25,6 +25,9 @@ struct tar_entry {
 	uint32_t major, minor;
 	uint64_t size;		/* of the data that follows; 0 unless it is a file */
 	int64_t mtime;		/* seconds since 1970 */
+	uint32_t mtime_ns;	/* and nanoseconds */
+	bool sparse;		/* a list of parts comes before the data (agent/sparse.h) */
+	uint64_t real;		/* sparse: size of the file */
 	char name[TAR_PATH_MAX];
 	char link[TAR_PATH_MAX];
 };
@@ -32,6 +35,8 @@ struct tar_entry {
 /* What an extended header said about the next entry. */
 struct tar_ext {
 	bool has_name, has_link, has_size, has_uid, has_gid, has_mtime;
+	bool has_real, real_name;	/* of a sparse file; its name is not that of the entry */
+	uint64_t major, minor;		/* of the sparse format */
 	struct tar_entry e;
 };
 

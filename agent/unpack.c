@@ -26,6 +26,7 @@
 
 #include "agent/helper.h"
 #include "agent/proto.h"
+#include "agent/sparse.h"
 #include "agent/tar.h"
 #include "agent/unpack.h"
 
@@ -41,7 +42,7 @@ static const struct unpack *how;
 
 static struct folder {
 	char *name;
-	uint32_t mode, uid, gid;
+	uint32_t mode, uid, gid, mtime_ns;
 	int64_t mtime;
 } *folders;
 static size_t n_folders, cap_folders;
@@ -125,26 +126,60 @@ static int put(int fd, const uint8_t *p, size_t n)
 	return 0;
 }
 
-static int copy_data(int fd, uint64_t size)
+/* That many bytes to the file's offset (fd < 0: nowhere). */
+static int copy_bytes(int fd, uint64_t left)
 {
-	uint64_t left = tar_padded(size), whole = size;
+	int err = 0;
 
-	while (left) {
-		size_t n = left < BUF_LEN ? (size_t)left : BUF_LEN, use;
-		int err = read_all(buf, n);
+	while (!err && left) {
+		size_t n = left < BUF_LEN ? (size_t)left : BUF_LEN;
 
-		if (err)
-			return err;
-		use = size < n ? (size_t)size : n;
-		if (fd >= 0)
-			err = put(fd, buf, use);
-		if (err)
-			return err;
-		size -= use;
+		err = read_all(buf, n);
+		if (!err && fd >= 0)
+			err = put(fd, buf, n);
 		left -= n;
 	}
+	return err;
+}
+
+/* The list of a sparse file, in whole blocks, which are counted in *used. */
+static int read_list(struct sparse_list *l, uint64_t *used)
+{
+	uint8_t block[TAR_BLOCK];
+	int state = 0, err;
+
+	for (*used = 0; !state && *used < ent.size; *used += sizeof(block)) {
+		err = read_all(block, sizeof(block));
+		if (err)
+			return err;
+		for (size_t i = 0; !state && i < sizeof(block); i++)
+			state = sparse_take(l, (char)block[i]);
+	}
+	return state == 1 && *used <= ent.size && l->total == ent.size - *used ? 0 : EBADMSG;
+}
+
+static int copy_parts(int fd)
+{
+	static struct sparse_part parts[SPARSE_READ_MAX];
+	struct sparse_list l = { .parts = parts, .size = ent.real };
+	uint64_t used;
+	int err = read_list(&l, &used);
+
+	for (size_t i = 0; !err && i < l.n; i++)
+		err = lseek(fd, (off_t)parts[i].off, SEEK_SET) < 0 ? errno :
+								    copy_bytes(fd, parts[i].len);
+	return err;
+}
+
+static int copy_data(int fd)
+{
+	uint64_t size = ent.sparse ? ent.real : ent.size;
+	int err = ent.sparse ? copy_parts(fd) : copy_bytes(fd, ent.size);
+
+	if (!err)
+		err = copy_bytes(-1, tar_padded(ent.size) - ent.size);
 	/* A hole at the end has no size of its own. */
-	return fd >= 0 && ftruncate(fd, (off_t)whole) < 0 ? errno : 0;
+	return err ? err : ftruncate(fd, (off_t)size) < 0 ? errno : 0;
 }
 
 static int make_file(int dir, const char *name)
@@ -154,7 +189,7 @@ static int make_file(int dir, const char *name)
 
 	if (fd < 0)
 		return errno;
-	err = copy_data(fd, ent.size);
+	err = copy_data(fd);
 	close(fd);
 	return err;
 }
@@ -225,7 +260,7 @@ static bool postponed(const char *name)
 		cap_folders = cap;
 	}
 	f = &folders[n_folders];
-	*f = (struct folder){ strdup(name), ent.mode, ent.uid, ent.gid, ent.mtime };
+	*f = (struct folder){ strdup(name), ent.mode, ent.uid, ent.gid, ent.mtime_ns, ent.mtime };
 	n_folders += f->name != NULL;
 	return f->name;
 }
@@ -242,6 +277,7 @@ static int set_meta(int dir, const char *name, bool owner)
 	if (ent.type != '2' && fchmodat(dir, name, ent.mode, 0) < 0)
 		return errno;
 	ts[1].tv_sec = (time_t)ent.mtime;
+	ts[1].tv_nsec = ent.mtime_ns;
 	return utimensat(dir, name, ts, AT_SYMLINK_NOFOLLOW) < 0 ? errno : 0;
 }
 
@@ -260,6 +296,7 @@ static int set_folders(void)
 		ent.uid = f->uid;
 		ent.gid = f->gid;
 		ent.mtime = f->mtime;
+		ent.mtime_ns = f->mtime_ns;
 		if (dir >= 0) {
 			err = set_meta(dir, last, how->owner);
 			close(dir);
@@ -315,6 +352,8 @@ static int unpack_entry(int root, bool owner)
 	if (!err && !postponed(ent.name))
 		err = set_meta(dir, last, owner);
 	close(dir);
+	if (err == EBADMSG)
+		return helper_fail("the list of a sparse file's parts is malformed", err);
 	if (err == EPIPE)
 		return helper_fail("the archive ends in the middle of a file", EPIPE);
 	return err ? helper_fail(ent.name, err) : 0;

@@ -28,6 +28,7 @@ struct copy {
 	struct store_box box;
 	struct store_state state;
 	int conn;			/* held: the sandbox is not idle */
+	uint32_t sparse;		/* PROTO_FILE_SPARSE, if its agent can do that */
 	struct err e;
 };
 
@@ -135,6 +136,8 @@ static int look(struct copy *c, const char *path, uint32_t flags, struct client_
 	struct client_err ce = { 0 };
 	int rc = cl ? client_stat(cl, path, flags, st, SHORT_MS, &ce) : c->e.code;
 
+	if (cl && client_features(cl) & PROTO_F_SPARSE)
+		c->sparse = PROTO_FILE_SPARSE;
 	client_close(cl);
 	return !cl || !rc || rc == -ENOENT ? rc : say(c, rc, &ce, path);
 }
@@ -189,8 +192,9 @@ static int into_guest(struct copy *c, const struct cp_path *from, const struct c
 		return err_say(&c->e, -ENOTDIR, "%s is no folder", from->path);
 	rc = cp_path_target(from, to, S_ISDIR(st.st_mode), !rc, S_ISDIR(there.mode), dir,
 			    sizeof(dir), name, sizeof(name), &c->e);
+	p.flags = c->sparse;
 	if (!rc && !*name) {
-		p.flags = PROTO_FILE_CONTENTS;
+		p.flags |= PROTO_FILE_CONTENTS;
 		rc = make_folder(c, dir);
 	}
 	if (!rc)
@@ -238,7 +242,8 @@ static int from_guest(struct copy *c, const struct cp_path *from, const struct c
 	close(u.root);
 	if (rc)
 		return rc;
-	rc = receive_tar(c, from->path, child.data, *name ? 0 : PROTO_FILE_CONTENTS);
+	rc = receive_tar(c, from->path, child.data,
+			 c->sparse | (*name ? 0 : PROTO_FILE_CONTENTS));
 	first = c->e;
 	/* One that refused the archive stopped the guest; one that was cut off is no news. */
 	taken = child_end(&child, &c->e);

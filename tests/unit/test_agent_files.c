@@ -170,6 +170,31 @@ Test(agent_files, tar_streams_agree_with_tar)
 	client_close(c);
 }
 
+Test(agent_files, holes_and_times_travel)
+{
+	struct client *c = live_client();
+	struct client_err e = { 0 };
+	int in, out;
+
+	sh("mkdir -p src/d one two; cd src; truncate -s 30M end all d/holes; echo x >end; "
+	   "printf x | dd of=d/holes bs=1 seek=9999999 conv=notrunc status=none; "
+	   "printf y | dd of=d/holes bs=1 seek=20000001 conv=notrunc status=none; truncate -s 0 zero; "
+	   "touch -d @1234567890.123456789 end d; cd ..; "
+	   "tar --format=pax -S -cf s.tar -C src .; test $(stat -c %s s.tar) -lt 200000");
+	in = open(at(0, "s.tar"), O_RDONLY);
+	cr_assert_eq(client_tar_in(c, in, at(1, "one"), 0, T, &e), 0, "%s", e.msg);
+	close(in);
+	out = open(at(0, "ours.tar"), O_RDWR | O_CREAT, 0600);
+	cr_assert_eq(client_tar_out(c, at(1, "src"), out, PROTO_FILE_CONTENTS | PROTO_FILE_SPARSE, T,
+				    &e), 0, "%s", e.msg);
+	close(out);
+	sh("test $(stat -c %s ours.tar) -lt 200000 && tar -xf ours.tar -C two");
+	sh("for d in one two; do cd $d; cmp end ../src/end && cmp all ../src/all && "
+	   "cmp d/holes ../src/d/holes && test $(du -sk . | cut -f1) -lt 1000 && "
+	   "test \"$(stat -c %y end d)\" = \"$(cd ../src; stat -c %y end d)\" || exit 1; cd ..; done");
+	client_close(c);
+}
+
 static void bad_tar(const char *make, int code, const char *why)
 {
 	struct client *c = live_client();

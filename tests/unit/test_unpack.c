@@ -200,3 +200,61 @@ Test(unpack, another_name_than_what_was_asked_for)
 	cr_expect_not_null(strstr(words, "is not what was asked for"));
 	cr_expect_not(there("in/.bashrc", &st));
 }
+
+/* A sparse file of 10000 bytes whose list says @list; what follows are @data bytes. */
+static int sparse(const char *list, size_t data, const char *real)
+{
+	uint8_t head[TAR_HEADER_MAX], blocks[8 * TAR_BLOCK] = { 0 };
+	static struct tar_entry t;
+	size_t size = tar_padded(strlen(list)) + data;
+	char *at;
+	int n;
+
+	t = (struct tar_entry){ .type = '0', .mode = 0644, .size = size, .sparse = true,
+				.real = 10000, .name = "f" };
+	n = tar_header(head, &t);
+	cr_assert_gt(n, 0);
+	at = memmem(head, (size_t)n, "realsize=10000", 14);
+	cr_assert_not_null(at);
+	memcpy(at + 9, real, 5);
+	cr_assert_eq(write(archive, head, (size_t)n), n);
+	memcpy(blocks, list, strlen(list));
+	memset(blocks + tar_padded(strlen(list)), 'x', data);
+	size = tar_padded(size);
+	cr_assert_eq(write(archive, blocks, size), (ssize_t)size);
+	return run(NULL, NULL);
+}
+
+Test(unpack, a_sparse_file)
+{
+	struct stat st;
+
+	cr_assert_eq(sparse("2\n5000\n3\n9999\n1\n", 4, "10000"), 0, "%s", words);
+	cr_assert(there("in/f", &st));
+	cr_expect_eq(st.st_size, 10000);
+}
+
+Test(unpack, sparse_files_that_lie)
+{
+	static const struct { const char *list; size_t data; const char *real; } lies[] = {
+		{ "1\n9999\n2\n", 2, "10000" },		/* beyond the end */
+		{ "1\n10001\n0\n", 0, "10000" },
+		{ "2\n10\n5\n14\n1\n", 6, "10000" },	/* over one another */
+		{ "2\n10\n5\n9\n1\n", 6, "10000" },	/* backwards */
+		{ "1\n0\n4\n", 3, "10000" },			/* less than there is */
+		{ "1\n0\n4\n", 5, "10000" },			/* and more */
+		{ "65537\n", 0, "10000" },
+		{ "-1\n", 0, "10000" }, { "\n", 0, "10000" }, { "1\n", 0, "10000" },
+		{ "1\n0\n9999999999999999999\n", 0, "10000" },
+		{ "1\n0\n4\n", 4, "1000x" },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+		cr_assert_eq(ftruncate(archive, 0), 0);
+		lseek(archive, 0, SEEK_SET);
+		cr_expect_eq(sparse(lies[i].list, lies[i].data, lies[i].real), EBADMSG, "%zu: %s", i,
+			     words);
+		cr_expect(strstr(words, "malformed") || strstr(words, "not known"), "%zu: %s", i,
+			  words);
+	}
+}
