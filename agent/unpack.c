@@ -231,8 +231,6 @@ static int make(int root, int dir, const char *name)
 			return errno;
 		return S_ISDIR(st.st_mode) ? 0 : EEXIST;
 	}
-	if (how->strict && ent.type != '0' && ent.type != '2')
-		return EPERM;
 	if (unlinkat(dir, name, 0) < 0 && errno != ENOENT)
 		return errno;
 	if (ent.type == '0')
@@ -341,6 +339,11 @@ static int unpack_entry(int root, bool owner)
 	}
 	if (rename_top())
 		return helper_fail("a name in the archive is not what was asked for", EINVAL);
+	if (how->strict && !strchr("025", ent.type)) {
+		dprintf(STDERR_FILENO, "%.300s is a device, a pipe or a hard link, which nobody "
+			"takes from a guest; leave it out", ent.name);
+		return EPERM;
+	}
 	if (how->strict)
 		ent.mode &= 0777;
 	dir = open_parent(root, ent.name, &last);

@@ -43,7 +43,7 @@ extern const struct verb verb_status, verb_update, verb_config;
 extern const struct verb verb_cp, verb_logs, verb_stats, verb_inspect;
 extern const struct verb verb_create, verb_start, verb_stop, verb_restart, verb_rm, verb_ls,
 	verb_ps, verb_exec, verb_shell;
-extern const struct verb verb_ssh, verb_ssh_config;
+extern const struct verb verb_ssh, verb_ssh_config, verb_code;
 extern const struct verb verb_image, verb_diff, verb_apply, verb_discard,
 	verb_attach, verb_detach;
 extern const struct verb verb_snapshot, verb_rollback, verb_fork, verb_template, verb_gc;
@@ -53,9 +53,7 @@ extern const struct verb verb_run, verb_doctor, verb_completion, verb_version, v
 void cli_say(const char *fmt, ...) printf_like(1, 2);
 /* The verb of that name, or NULL. */
 const struct verb *cli_find(const char *name);
-/* True for a verb of the design that this version does not have. */
-bool cli_is_later(const char *name);
-/* A sentence about a word that is no verb: not here yet, misspelt, or unknown. */
+/* A sentence about a word that is no verb: misspelt, or unknown. */
 void cli_no_verb(const char *name);
 /* What `sandbox VERB --help` and `sandbox help VERB` print. */
 void cli_verb_help(const struct verb *v, FILE *out);

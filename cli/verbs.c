@@ -23,6 +23,7 @@ const struct verb *const cli_verbs[] = {
 	&verb_cp,
 	&verb_ssh,
 	&verb_ssh_config,
+	&verb_code,
 	&verb_logs,
 	&verb_record,
 	&verb_stats,
@@ -53,7 +54,7 @@ static const struct { const char *verbs, *what; } tree[] = {
 	{ "run [IMAGE] [--] CMD", "a command in a fresh microVM, which is gone afterwards" },
 	{ "create start stop restart rm ls ps", "sandboxes that are kept under a name" },
 	{ "exec shell cp", "commands and files in one that runs" },
-	{ "ssh ssh-config", "the same for ssh, scp, sftp and editors" },
+	{ "ssh ssh-config code", "the same for ssh, scp, sftp and editors" },
 	{ "logs record stats inspect status", "what happens in it, and how it is" },
 	{ "config update", "its settings, and your defaults" },
 	{ "attach detach", "share folders with it, while it runs" },
@@ -62,11 +63,6 @@ static const struct { const char *verbs, *what; } tree[] = {
 	{ "image", "root file systems: import, build, pull, list, verify" },
 	{ "template gc", "booted machines that runs start from; cleaning up" },
 	{ "doctor completion version help", "this host, and this program" },
-};
-
-/* Verbs of the design that later versions bring. Not listed anywhere, but known. */
-static const char *const later[] = {
-	"code",
 };
 
 void cli_say(const char *fmt, ...)
@@ -94,24 +90,11 @@ const struct verb *cli_find(const char *name)
 	return NULL;
 }
 
-bool cli_is_later(const char *name)
-{
-	for (size_t i = 0; i < ARRAY_LEN(later); i++)
-		if (!strcmp(later[i], name))
-			return true;
-	return false;
-}
-
 void cli_no_verb(const char *name)
 {
 	const char *best = NULL;
 	unsigned d = 0;
 
-	if (cli_is_later(name)) {
-		cli_say("'%s' is not in this version of sandbox; 'sandbox help' lists what is",
-			name);
-		return;
-	}
 	if (name[0] == '-') {
 		cli_say("the flag %s must come after a verb, as in 'sandbox run %s'; see "
 			"'sandbox help'", name, name);

@@ -208,7 +208,7 @@ static const struct profile { const char *name, *variant, *include; } profiles[]
 	{ "python", "minbase", "ca-certificates,procps,less,python3,python3-venv,python3-pip" },
 	{ "node", "minbase", "ca-certificates,procps,less,nodejs,npm" },
 	{ "dev", "minbase", "ca-certificates,procps,less,python3,python3-venv,python3-pip,git,tmux,"
-	  "ripgrep,curl,build-essential,openssh-client" },
+	  "ripgrep,curl,build-essential,openssh-client,openssh-server" },
 };
 
 const char image_profiles[] = "minimal debian python node dev";
@@ -221,10 +221,18 @@ static const struct profile *find_profile(const char *name)
 	return NULL;
 }
 
-/* What is this host's, and would make the same packages another image on another host. */
+/*
+ * What is this host's, and would make the same packages another image on another host; and
+ * the keys that Debian's sshd makes for itself, which no two machines may have in common.
+ */
 static int forget_host(struct image_tree *t, struct err *e)
 {
-	static const char *const names[] = { "etc/resolv.conf", "etc/hostname" };
+	static const char *const names[] = {
+		"etc/resolv.conf", "etc/hostname",
+		"etc/ssh/ssh_host_rsa_key", "etc/ssh/ssh_host_rsa_key.pub",
+		"etc/ssh/ssh_host_ecdsa_key", "etc/ssh/ssh_host_ecdsa_key.pub",
+		"etc/ssh/ssh_host_ed25519_key", "etc/ssh/ssh_host_ed25519_key.pub",
+	};
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < ARRAY_LEN(names); i++)

@@ -13,22 +13,19 @@
 
 #define FILE_MAX	(1u << 20)
 
-static int locate(struct place *p, const char *file, struct err *e)
+static int locate(struct place *p, struct err *e)
 {
-	const struct passwd *pw = file ? NULL : getpwuid(geteuid());
+	const char *own = getenv("SANDBOX_SSH_CONFIG");
+	const struct passwd *pw = own ? NULL : getpwuid(geteuid());
 	char real[PATH_MAX];
 	int n;
 
-	if (!file && (!pw || *pw->pw_dir != '/'))
+	if (!own && (!pw || *pw->pw_dir != '/'))
 		return err_say(e, -ENOENT, "this user has no home folder");
-	n = file ? snprintf(p->path, sizeof(p->path), "%s", file) :
-		   snprintf(p->path, sizeof(p->path), "%s/.ssh", pw->pw_dir);
-	if (n < 0 || (size_t)n + 8 >= sizeof(p->path))
+	n = own ? snprintf(p->path, sizeof(p->path), "%s", own) :
+		  snprintf(p->path, sizeof(p->path), "%s/.ssh/config", pw->pw_dir);
+	if (n < 0 || (size_t)n >= sizeof(p->path))
 		return err_say(e, -ENAMETOOLONG, "the path of ssh's configuration is too long");
-	if (!file && mkdir(p->path, 0700) && errno != EEXIST)
-		return err_set(e, -errno, "make folder %s", p->path);
-	if (!file)
-		memcpy(p->path + n, "/config", 8);
 	if (realpath(p->path, real) && strlen(real) < sizeof(p->path))
 		memcpy(p->path, real, strlen(real) + 1);
 	return 0;
@@ -59,7 +56,7 @@ static char *text_of(const char *path, mode_t *mode, struct err *e)
 	return take_ptr(&text);
 }
 
-int include_look(struct include *in, const char *file, struct err *e)
+int include_look(struct include *in, struct err *e)
 {
 	struct place state;
 	auto_mem char *text = NULL;
@@ -68,7 +65,7 @@ int include_look(struct include *in, const char *file, struct err *e)
 	int rc = places_state(&state, e);
 
 	if (!rc)
-		rc = locate(&in->file, file, e);
+		rc = locate(&in->file, e);
 	if (rc)
 		return rc;
 	if (strpbrk(state.path, "\"\\$*?[\n"))
@@ -103,9 +100,16 @@ int include_add(const struct include *in, struct err *e)
 	char path[PLACES_MAX + 32];
 	mode_t mode;
 	auto_mem char *text = text_of(in->file.path, &mode, e);
+	char *slash;
 
 	if (!text)
 		return e->code;
+	snprintf(path, sizeof(path), "%s", in->file.path);
+	slash = strrchr(path, '/');
+	if (slash && slash != path) {
+		*slash = '\0';
+		(void)mkdir(path, 0700);	/* ~/.ssh of one who never used it */
+	}
 	snprintf(path, sizeof(path), "%s.sandbox-%d", in->file.path, (int)getpid());
 	return write_new(path, mode, in, text, e);
 }

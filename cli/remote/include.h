@@ -14,10 +14,11 @@ struct include {
 };
 
 /*
- * Fill it in, for @file, or NULL for the one that ssh(1) reads: that of the home in the
- * table of users, whatever HOME says. -EINVAL if the state folder's path cannot be written there.
+ * Fill it in. The file is $SANDBOX_SSH_CONFIG, or the one that ssh(1) reads: that of the home
+ * in the table of users, whatever HOME says. -EINVAL if the state folder's path cannot be
+ * written there.
  */
-int include_look(struct include *in, const char *file, struct err *e) must_check;
+int include_look(struct include *in, struct err *e) must_check;
 /* Put the line at the top, where no stanza is before it; the file is replaced as a whole. */
 int include_add(const struct include *in, struct err *e) must_check;
 #endif

@@ -15,7 +15,7 @@
 #define PASSED_MAX	32u	/* flags for ssh(1) */
 
 struct ssh {
-	const char *user, *file;
+	const char *user;
 	bool path, install, yes, dry_run;
 	const char *passed[PASSED_MAX + 8];
 	size_t n_passed;
@@ -64,13 +64,6 @@ FLAG(path)
 FLAG(install)
 FLAG(yes)
 FLAG(dry_run)
-
-static int opt_file(void *into, const char *value, struct err *e)
-{
-	(void)e;
-	((struct ssh *)into)->file = value;
-	return 0;
-}
 
 /* ---- ssh -------------------------------------------------------------------- */
 
@@ -206,7 +199,7 @@ static int print(const struct ssh *s, const char *name, struct err *e)
 static int install(const struct verb *v, const struct ssh *s, struct err *e)
 {
 	struct include in;
-	int rc = include_look(&in, s->file, e);
+	int rc = include_look(&in, e);
 
 	if (rc || in.there) {
 		if (!rc)
@@ -232,7 +225,7 @@ static int config_main(const struct verb *v, int argc, char **argv)
 
 	if (status >= 0)
 		return status;
-	if (n > 1 || (!n && !s.install) || (s.file && !s.install)) {
+	if (n > 1 || (!n && !s.install)) {
 		cli_say("ssh-config: name one sandbox; see 'sandbox ssh-config --help'");
 		return CLI_USAGE;
 	}
@@ -250,7 +243,6 @@ static const struct opt config_table[] = {
 	{ "path", 0, NULL, "print the path of a file with it, for ssh -F", opt_path, NULL },
 	{ "install", 0, NULL, "put a line into ~/.ssh/config by which ssh knows every sandbox",
 	  opt_install, NULL },
-	{ "file", 0, "FILE", "what --install changes (default: ~/.ssh/config)", opt_file, NULL },
 	{ "yes", 'y', NULL, "do not ask", opt_yes, NULL },
 	{ "dry-run", 0, NULL, "say what --install would do, and do nothing", opt_dry_run,
 	  NULL },

@@ -76,11 +76,11 @@ def test_a_2_one_line_makes_all_sandboxes_known():
     with open(path, "w", encoding="utf-8") as f:
         f.write("Host other\n\tUser me\n")
     os.chmod(path, 0o644)
-    args = ("ssh-config", "--install", "--file", path)
-    check("would put at the top" in good(*args, "--dry-run"), "--dry-run")
-    refused("say --yes", *args, status=2)
-    good(*args, "--yes")
-    check("has the line already" in good(*args), "a second time")
+    args, env = ("ssh-config", "--install"), {"SANDBOX_SSH_CONFIG": path}
+    check("would put at the top" in good(*args, "--dry-run", env=env), "--dry-run")
+    refused("say --yes", *args, status=2, env=env)
+    good(*args, "--yes", env=env)
+    check("has the line already" in good(*args, env=env), "a second time")
     with open(path, encoding="utf-8") as f:
         lines = f.read().split("\n")
     equal((lines[0][:9], lines[1:], os.stat(path).st_mode & 0o777),
@@ -143,6 +143,28 @@ def test_a_5_another_host_is_not_believed():
         os.rename(saved, keys("web", "host_key"))
     equal((r.returncode, r.stdout), (255, b""), "status and stdout")
     check(b"Host key verification failed" in r.stderr, f"{r.stderr}")
+
+
+def test_a_6_an_editor_opens_a_folder():
+    path, bin_ = folder("site", file="x"), os.path.join(OWN, "bin")
+    env = {"SANDBOX_SSH_CONFIG": os.path.join(OWN, "new/config"), "PATH": bin_}
+    os.mkdir(bin_)
+    refused("needs an image with an sshd", "code", path, status=2, env=env)
+    check("would create sandbox 'site'" in good("code", "--image", "tools", "--dry-run", path,
+                                                env=env), "--dry-run")
+    out = good("code", "--vm", "web", path, env=env)
+    check(f"code --remote ssh-remote+{HOST} {path}\n" in out and "--install" in out, out)
+    equal(good("exec", "web", "--", "ls", path), "file\n", "the folder in the sandbox")
+    with open(os.path.join(bin_, "code"), "w", encoding="utf-8") as f:
+        f.write('#!/bin/sh\necho "$*"\n')
+    os.chmod(f.name, 0o755)
+    r = sandbox("code", "--vm", "web", path, env=env)
+    check(r.returncode == 2 and b"say --yes" in r.stderr, f"{r}")
+    equal(good("code", "--yes", "--vm", "web", path, env=env),
+          f"--remote ssh-remote+{HOST} {path}\n", "the editor's command line")
+    out = subprocess.run(["ssh", "-F", env["SANDBOX_SSH_CONFIG"], "-G", HOST], check=True,
+                         capture_output=True, text=True).stdout
+    check("\nhostkeyalias sandbox\n" in out, out)
 
 
 # ---- git -------------------------------------------------------------------------------------

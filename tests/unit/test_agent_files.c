@@ -185,8 +185,8 @@ Test(agent_files, holes_and_times_travel)
 	cr_assert_eq(client_tar_in(c, in, at(1, "one"), 0, T, &e), 0, "%s", e.msg);
 	close(in);
 	out = open(at(0, "ours.tar"), O_RDWR | O_CREAT, 0600);
-	cr_assert_eq(client_tar_out(c, at(1, "src"), out, PROTO_FILE_CONTENTS | PROTO_FILE_SPARSE, T,
-				    &e), 0, "%s", e.msg);
+	cr_assert_eq(client_tar_out(c, at(1, "src"), out, PROTO_FILE_CONTENTS | PROTO_FILE_SPARSE,
+				    T, &e), 0, "%s", e.msg);
 	close(out);
 	sh("test $(stat -c %s ours.tar) -lt 200000 && tar -xf ours.tar -C two");
 	sh("for d in one two; do cd $d; cmp end ../src/end && cmp all ../src/all && "
