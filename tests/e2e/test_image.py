@@ -5,6 +5,7 @@
 The image is an OCI layout made here of busybox. It costs one template, the first case in a guest;
 each other case costs a restore.
 """
+import errno
 import hashlib
 import json
 import os
@@ -288,6 +289,41 @@ def test_b_3_a_disk_has_its_size_and_vanishes():
     if not 40000 < size < 65536:
         raise Failure(f"the root has {size} KiB")
     equal(tree(ENV["XDG_CACHE_HOME"]), before, "files in the cache")
+
+
+OTHER_CACHE = """
+set -e
+cache=$XDG_CACHE_HOME/sandbox
+mkdir "$1"
+mount --bind "$cache/templates" "$1"
+mount -t tmpfs -o size=80M none "$cache"
+mkdir "$cache/templates"
+mount --bind "$1" "$cache/templates"
+shift
+exec "$@"
+"""
+
+
+def test_b_31_a_host_without_space_is_an_error_of_the_guest():
+    """What --disk takes lies on a file system of its own, which is filled behind its back."""
+    script = ("echo ready; read go; dd if=/dev/zero of=/big bs=64k count=40 conv=fsync; "
+              "echo $?; echo alive >/dev/shm/f && cat /dev/shm/f")
+    space = ["unshare", *(["-Ur"] if os.geteuid() else []), "-m"]
+    if subprocess.run([*space, "true"], capture_output=True, check=False).returncode:
+        return                          # test_b_5 has another way to the same error
+    p = subprocess.Popen([*space, "sh", "-c", OTHER_CACHE, "sh", at("templates"), SANDBOX, "run",
+                          "-u", "0", "--disk", "64M", app(), "--", "sh", "-c", script], env=ENV,
+                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    ready = p.stdout.readline()
+    try:
+        with open(f"/proc/{p.pid}/root{ENV['XDG_CACHE_HOME']}/sandbox/fill", "wb", 0) as f:
+            while ready:
+                f.write(bytes(4096))
+    except OSError as e:
+        equal(e.errno, errno.ENOSPC, f"{e}; error of the host")
+    out, err = p.communicate(b"go\n", timeout=RUN_S)
+    equal((p.returncode, ready + out), (0, b"ready\n1\nalive\n"), f"{err!r}; status and stdout")
+    check(b"nput/output error" in err, f"{err!r}")
 
 
 def can_direct():
