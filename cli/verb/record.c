@@ -286,7 +286,7 @@ static int prune_one(const struct found *f, void *arg, struct err *e)
 	struct pruning *p = arg;
 	char file[80];
 
-	if (f->st.st_mtime >= p->before)
+	if (f->st.st_mtime > p->before)
 		return 0;
 	p->n++;
 	p->bytes += (uint64_t)f->st.st_size;

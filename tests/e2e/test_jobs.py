@@ -27,6 +27,11 @@ def jobs(*flags):
     return {str(j["id"]): j for j in json.loads(good("exec", "ls", "--json", *flags, BOX))}
 
 
+def kill(job):
+    good("exec", "kill", BOX, job)
+    equal(sandbox("exec", "wait", BOX, job).returncode, 137, "status of what was killed")
+
+
 def events(kind):
     lines = [json.loads(l) for l in good("logs", BOX).splitlines()]
     return [l for l in lines if l["event"] == kind]
@@ -124,7 +129,7 @@ def test_02_signals_and_time_reach_it():
     r = sandbox("exec", "wait", "--timeout", "1s", BOX, job)
     equal(r.returncode, 124, "--timeout of the wait")
     check(job in jobs(), "a wait that is over ended the command")
-    good("exec", "kill", BOX, job)
+    kill(job)
 
 
 def test_03_who_follows_goes_and_it_runs_on():
@@ -143,7 +148,7 @@ def test_03_who_follows_goes_and_it_runs_on():
                        capture_output=True, timeout=RUN_S, check=False)
     equal(p.stdout, b"1\n", "through a pipe that closes")
     check(jobs()[job]["running"], "it ended")
-    good("exec", "kill", BOX, job)
+    kill(job)
 
 
 def test_04_much_output_is_bounded():
@@ -203,7 +208,7 @@ def test_07_other_keys_and_none():
     t.until(b"runs on")
     equal(t.end(), 0, "status")
     (job,) = [j for j in jobs() if jobs()[j]["tty"]]
-    good("exec", "kill", BOX, job)
+    kill(job)
     t = Terminal("exec", "-t", "--detach-keys", "", BOX, "--", "sh", "-c", "echo x; cat")
     t.until(b"x")
     t.type(LEAVE + b"yes\n")
