@@ -5,13 +5,16 @@
 All machines are restored from one template, kept in the build folder between runs.
 """
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import harness
-from harness import (BOOT_S, ENV, RUN_S, TOP, check, equal, folder, good, read,
+from harness import (BOOT_S, ENV, LONG, OUT, RUN_S, TOP, check, equal, folder, good, read,
                      refused, sandbox, start, tree, write)
+
+POSIX = os.path.join(OUT, "tests/fs/posix")
 
 
 def sh(*flags, script, **more):
@@ -97,6 +100,26 @@ def test_sixty_four_shares_at_once():
     equal(read(TOP, "many/41/out"), "back\n", "what it wrote")
     d = folder("many/64")
     refused("at most 64 folders", "run", *flags, "-v", f"{d}:/more", "--", "true", status=125)
+
+
+def test_what_calls_do_is_right_in_a_guest():
+    """The cases of tests/fs/posix*.c, by the guest's own client. All of them with TEST_LONG."""
+    flags = ["-v", f"{folder('calls/bin')}:/b:ro"]
+    shutil.copy(POSIX, os.path.join(TOP, "calls/bin/posix"))
+    for mode in ("rw", "cow", "ro"):
+        d = folder(f"calls/{mode}")
+        subprocess.run([POSIX, "prepare", d], check=True)
+        flags += ["-v", f"{d}:/{mode}:{mode}"]
+    before = tree(os.path.join(TOP, "calls/cow"))
+    change, look = ("", "") if LONG else ("'renaming folders' mapping nameless locks",
+                                          "facts listing")
+    text = sh(*flags, limit=BOOT_S, script=f"cd /; /b/posix run rw {change} || echo rw failed; "
+              f"/b/posix run cow {change}; /b/posix read ro {look} || echo ro failed")
+    # Hard links of the lower folder come apart (docs/shares.md).
+    bad = [line for line in text.splitlines() if not line.startswith(("ok ", "not ok two names"))]
+    check(not bad, " | ".join(bad))
+    check(text.count("ok ") >= (80 if LONG else 12), text)
+    equal(tree(os.path.join(TOP, "calls/cow")), before, "the lower folder")
 
 
 def test_clones_of_one_template_have_shares_of_their_own():
