@@ -18,7 +18,7 @@ import sys
 import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-GUARD = re.compile(r"/\* guard: ([\w-]+) \*/")
+GUARD = re.compile(r"guard: ([\w-]+) \*/")
 FOLDERS = ("vmm", "devices", "agent", "firmware", "cli")
 SECONDS = 300
 BUILD_SECONDS = 1800       # the whole tree, once

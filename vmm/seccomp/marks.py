@@ -17,6 +17,9 @@ WORD = re.compile(r"(\w+)(?:\(([^()\s]*)\))?(\?|!\w+)?$")
 CONDITION = re.compile(r"(?:(\d)(?:&([\w|~]+))?=)?([\w|]+)$")
 ARGUMENT = {"ioctl": 1, "socket": 0, "madvise": 2, "fcntl": 1, "prctl": 0}   # of a bare EXPR
 
+# What starts an operation that is not called by its own name (vmm/loop.h).
+STARTS = {"POLL_ADD": "poll", "TIMEOUT": "timer", "ASYNC_CANCEL": "cancel", "FSYNC": "fdatasync"}
+
 Rule = collections.namedtuple("Rule", "cls name conditions how place")
 
 
@@ -57,6 +60,9 @@ def read(names):
                     sys.exit(f"{place}: '{cls}' is no thread class; there are {CLASSES}")
                 for word in words.split():
                     if kind == "uring":
+                        start = STARTS.get(word, word.lower())
+                        if not re.search(rf"\b(loop|io_uring_prep)_{start}\b", text):
+                            sys.exit(f"{place}: nothing in this file starts a {word}")
                         ring.setdefault((cls, word), place)
                         continue
                     r = rule(cls, word, place)
