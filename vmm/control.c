@@ -12,7 +12,8 @@ static void on_ready(struct op *op, int res);
 
 static void listen_again(struct control *c)
 {
-	if (!c->busy && c->fd >= 0 && loop_poll(c->loop, &c->poll, c->fd, POLLIN, on_ready))
+	if ((!c->busy || c->asking) && c->fd >= 0 && !c->poll.busy &&
+	    loop_poll(c->loop, &c->poll, c->fd, POLLIN, on_ready))
 		c->fd = -1;	/* the ring is full: the peer sees no answer */
 }
 
@@ -20,8 +21,17 @@ int control_open(struct control *c, struct loop *loop, int fd)
 {
 	c->loop = loop;
 	c->fd = fd;
-	c->busy = false;
+	c->busy = c->asking = false;
 	return loop_poll(loop, &c->poll, fd, POLLIN, on_ready);
+}
+
+int control_ask(struct control *c, const char *what)
+{
+	if (c->fd < 0 || send(c->fd, what, strlen(what), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return -EPIPE;
+	c->asking = true;
+	listen_again(c);
+	return c->fd < 0 ? -EPIPE : 0;
 }
 
 void control_answer(struct control *c, int code, const char *why)
@@ -31,7 +41,7 @@ void control_answer(struct control *c, int code, const char *why)
 
 	if (n >= (int)sizeof(line))
 		n = sizeof(line) - 1;
-	c->busy = false;
+	c->busy = c->asking = false;
 	if (c->fd >= 0)
 		(void)!send(c->fd, line, (size_t)n, MSG_NOSIGNAL | MSG_DONTWAIT);
 	listen_again(c);
@@ -63,6 +73,32 @@ static bool take_fds(struct msghdr *m, int fds[FDS_MAX])
 	return false;
 }
 
+static void answer_asked(struct control *c, bool go)
+{
+	c->asking = false;
+	c->word(c, go);
+}
+
+static void request(struct control *c, const char *word, const int fds[FDS_MAX], bool have)
+{
+	static const char *const snapshot[] = {
+		[0] = "snapshot", [CONTROL_DIFF] = "snapshot diff",
+		[CONTROL_WAIT] = "snapshot wait",
+		[CONTROL_DIFF | CONTROL_WAIT] = "snapshot diff wait",
+	};
+
+	c->busy = true;
+	for (unsigned i = 0; have && i < ARRAY_LEN(snapshot); i++)
+		if (!strcmp(word, snapshot[i])) {
+			c->snapshot(c, fds, i);
+			return;
+		}
+	for (unsigned i = 0; have && i < FDS_MAX; i++)
+		close(fds[i]);
+	control_answer(c, -EINVAL, strncmp(word, "snapshot", 8) ? "no such request" :
+				   "snapshot needs three descriptors");
+}
+
 static void on_ready(struct op *op, int res)
 {
 	struct control *c = container_of(op, struct control, poll);
@@ -72,7 +108,7 @@ static void on_ready(struct op *op, int res)
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.buf,
 			    .msg_controllen = sizeof(u.buf) };
 	int fds[FDS_MAX];
-	bool have, diff;
+	bool have;
 	ssize_t n;
 
 	if (res < 0 || c->fd < 0)
@@ -84,17 +120,16 @@ static void on_ready(struct op *op, int res)
 	}
 	if (n <= 0) {			/* the peer has gone; --parent-fd is who ends us */
 		c->fd = -1;
+		if (c->asking)
+			answer_asked(c, false);
 		return;
 	}
 	have = take_fds(&m, fds);
-	c->busy = true;
-	diff = !strcmp(word, "snapshot diff");
-	if (have && (diff || !strcmp(word, "snapshot"))) {
-		c->snapshot(c, fds, diff);
+	if (!c->asking) {
+		request(c, word, fds, have);
 		return;
 	}
 	for (unsigned i = 0; have && i < FDS_MAX; i++)
 		close(fds[i]);
-	control_answer(c, -EINVAL, strncmp(word, "snapshot", 8) ? "no such request" :
-				   "snapshot needs three descriptors");
+	answer_asked(c, !strcmp(word, "go"));
 }

@@ -24,6 +24,7 @@
 #define RANGES		16384u		/* of a difference, at most about this many */
 #define DRAIN_NS	200000u		/* between two looks at the devices */
 #define DRAIN_MAX_NS	30000000000ull	/* then a device is stuck, and the save fails */
+#define WAIT_MAX_NS	600000000000ull	/* for a word */
 
 static uint64_t now_ns(void)
 {
@@ -266,12 +267,36 @@ static void take(struct vm *vm)
 
 static void on_tick(struct op *op, int res);
 
+/* Nothing was saved, and the machine goes on. */
+static void give_up(struct vm *vm, int rc, const char *why)
+{
+	let_go(vm);
+	finish(vm, rc, why);
+}
+
 static void tick_again(struct vm *vm, uint64_t ns)
 {
-	if (loop_timer(&vm->loop, &vm->save.tick, ns, on_tick)) {
-		let_go(vm);
-		finish(vm, -EBUSY, "io_uring is full");
-	}
+	if (loop_timer(&vm->loop, &vm->save.tick, ns, on_tick))
+		give_up(vm, -EBUSY, "io_uring is full");
+}
+
+static void wait_for_word(struct vm *vm)
+{
+	vm->save.phase = SAVE_WAITING;
+	if (control_ask(&vm->control, "still"))
+		give_up(vm, -EPIPE, "who asked has gone");
+	else
+		tick_again(vm, WAIT_MAX_NS);
+}
+
+/* The answer comes when the tick has ended, as the operation is this save's own. */
+void save_word(struct vm *vm, bool go)
+{
+	if (vm->save.phase != SAVE_WAITING)
+		return;
+	vm->save.phase = SAVE_TOLD;
+	vm->save.go = go;
+	loop_cancel(&vm->save.tick);
 }
 
 /* The devices take nothing more; once what they had taken is done, the state can be read. */
@@ -286,7 +311,9 @@ static void drain(struct vm *vm)
 			virtio_hold(d);
 		idle &= virtio_idle(d);
 	}
-	if (idle || now_ns() - vm->save.paused_at >= DRAIN_MAX_NS)
+	if (idle && vm->save.wait)
+		wait_for_word(vm);
+	else if (idle || now_ns() - vm->save.paused_at >= DRAIN_MAX_NS)
 		take(vm);		/* or it says which device is not */
 	else
 		tick_again(vm, DRAIN_NS);
@@ -324,11 +351,25 @@ static void on_tick(struct op *op, int res)
 
 	(void)res;
 	if (vm->end != VM_RUNNING) {
-		let_go(vm);
-		finish(vm, -ECANCELED, "the machine has ended");
-	} else if (vm->save.phase == SAVE_COPYING) {
+		give_up(vm, -ECANCELED, "the machine has ended");
+		return;
+	}
+	switch (vm->save.phase) {
+	case SAVE_COPYING:
 		go_on_copying(vm);
-	} else {
+		break;
+	case SAVE_WAITING:
+		give_up(vm, -ETIMEDOUT, "no word came");
+		break;
+	case SAVE_TOLD:
+		if (vm->save.go)
+			take(vm);
+		else
+			give_up(vm, -ECANCELED, "who asked gave it up");
+		break;
+	case SAVE_NONE:
+	case SAVE_PAUSING:
+	case SAVE_DRAINING:
 		drain(vm);
 	}
 }
@@ -381,14 +422,15 @@ static int prepare(struct vm *vm, bool diff, struct err *e)
 	return 0;
 }
 
-void save_begin(struct vm *vm, const int fd[SAVE_FILES], bool diff)
+void save_begin(struct vm *vm, const int fd[SAVE_FILES], bool diff, bool wait)
 {
 	struct save *s = &vm->save;
 	struct err e = { 0 };
 	int rc;
 
 	BUG_ON(s->phase != SAVE_NONE);		/* the socket takes one request at a time */
-	*s = (struct save){ .phase = SAVE_COPYING, .began = now_ns() };
+	*s = (struct save){ .phase = SAVE_COPYING, .began = now_ns(),
+			     .wait = wait };
 	memcpy(s->fd, fd, sizeof(s->fd));
 	rc = vm->end == VM_RUNNING ? prepare(vm, diff, &e) :
 				     err_say(&e, -ECANCELED, "the machine has ended");

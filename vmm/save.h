@@ -6,6 +6,8 @@
  *			runs; a slice of a round is one turn of the loop
  *	pausing		few are left, or they do not get fewer: the vCPUs leave the guest
  *	draining	what devices have in flight comes to its end
+ *	waiting		if that was asked for: who asked saves what belongs to the machine but is
+ *			not in this process, and says go
  *	the pause	the last pages are copied and the state is read; the guest goes on
  *	afterwards	checksums and state are written, the request is answered
  *
@@ -20,13 +22,15 @@
 
 struct vm;
 
-enum save_phase { SAVE_NONE, SAVE_COPYING, SAVE_PAUSING, SAVE_DRAINING };
+enum save_phase { SAVE_NONE, SAVE_COPYING, SAVE_PAUSING, SAVE_DRAINING, SAVE_WAITING,
+		  SAVE_TOLD };
 enum save_file { SAVE_STATE, SAVE_MEMORY, SAVE_SUMS, SAVE_FILES };
 
 struct save {
 	enum save_phase phase;
 	int fd[SAVE_FILES];		/* ours */
 	bool diff;			/* only what differs from the base */
+	bool wait, go;			/* for a word; which it was */
 	bool logged;			/* KVM keeps its dirty log */
 	uint64_t npages, cursor;
 	uint64_t *todo, *have;		/* bitmaps: to copy; of this snapshot */
@@ -42,9 +46,12 @@ struct save {
 /*
  * Begin; vm->control is answered when all is written or nothing can be: "ok pause=NS
  * total=NS rounds=N pages=N kind=full|diff". @diff allows for a snapshot of what differs
- * from the one that the machine was restored from. Takes the descriptors. Loop's thread.
+ * from the one that the machine was restored from, @wait stops before the last step until
+ * save_word(). Takes the descriptors. Loop's thread.
  */
-void save_begin(struct vm *vm, const int fd[SAVE_FILES], bool diff);
+void save_begin(struct vm *vm, const int fd[SAVE_FILES], bool diff, bool wait);
+/* Who asked has saved what belongs to the machine (@go), or gives up. */
+void save_word(struct vm *vm, bool go);
 /* All vCPUs have paused, or the machine has come to its end. */
 void save_paused(struct vm *vm);
 /* The machine has ended and its loop drains. */

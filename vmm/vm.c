@@ -150,9 +150,15 @@ void vm_go_on(struct vm *vm)
 		vcpu_resume(&vm->vcpu[i]);
 }
 
-static void on_snapshot(struct control *c, const int fd[SAVE_FILES], bool diff)
+static void on_snapshot(struct control *c, const int fd[SAVE_FILES], unsigned flags)
 {
-	save_begin(container_of(c, struct vm, control), fd, diff);
+	save_begin(container_of(c, struct vm, control), fd, flags & CONTROL_DIFF,
+		   flags & CONTROL_WAIT);
+}
+
+static void on_word(struct control *c, bool go)
+{
+	save_word(container_of(c, struct vm, control), go);
 }
 
 static void on_vcpu_ended(struct loop_call *call)
@@ -335,6 +341,7 @@ int vm_open(struct vm *vm, const struct conf *conf, const struct snapshot *from,
 	*vm = (struct vm){ .conf = conf, .signalfd = -1 };
 	vm->power.fn = on_power;
 	vm->control.snapshot = on_snapshot;
+	vm->control.word = on_word;
 	vm->origin.pagemap = -1;
 	rc = open_signals(vm, e);
 	if (rc)
