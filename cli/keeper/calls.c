@@ -40,15 +40,15 @@ static int serve_console(struct keeper *k, struct keeper_req *r, struct err *e)
 }
 
 const struct keeper_call keeper_calls[] = {
-	{ "stop", serve_stop },
-	{ "hold", serve_hold },
-	{ "console", serve_console },
-	{ "status", keeper_serve_status },
-	{ "watch", keeper_serve_watch },
-	{ "until", keeper_serve_until },
-	{ "attach", keeper_serve_attach },
-	{ "detach", keeper_serve_detach },
-	{ "snapshot", keeper_serve_snapshot },
-	{ "rollback", keeper_serve_rollback },
-	{ NULL, NULL },
+	{ "stop", serve_stop, false },
+	{ "hold", serve_hold, false },
+	{ "console", serve_console, false },
+	{ "status", keeper_serve_status, false },
+	{ "watch", keeper_serve_watch, false },
+	{ "until", keeper_serve_until, false },
+	{ "attach", keeper_serve_attach, true },
+	{ "detach", keeper_serve_detach, true },
+	{ "snapshot", keeper_serve_snapshot, true },
+	{ "rollback", keeper_serve_rollback, true },
+	{ NULL, NULL, false },
 };

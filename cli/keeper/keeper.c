@@ -16,6 +16,7 @@
 #include "cli/cli.h"
 #include "cli/store/autostart.h"
 #include "cli/store/event.h"
+#include "cli/keeper/job.h"
 #include "cli/keeper/priv.h"
 #include "cli/run/launch.h"
 #include "cli/base/sigs.h"
@@ -90,6 +91,9 @@ static int configure(struct keeper *k, struct settings *s, struct err *e)
 	if (!rc)
 		rc = changes_dir(k, e);
 	k->conf.root.disk_dir = k->box.dir;
+	/* A disk of its own is newer than the one that it began with, and no other's memory. */
+	if (!rc && k->conf.root.disk && !faccessat(k->box.dir, "disk", F_OK, AT_SYMLINK_NOFOLLOW))
+		k->conf.from_at.path[0] = '\0';
 	text = rc ? NULL : settings_text(s);
 	if (!rc)
 		rc = text ? store_write(&k->box, "running", text, strlen(text), e) :
@@ -189,6 +193,8 @@ static int begin(struct keeper *k, struct settings *s, struct err *e)
 		rc = launch(&k->m, &k->conf, k->box.name, true, k->sigfd, e);
 	if (rc > 0)
 		rc = err_say(e, -EINTR, "the start was interrupted");
+	if (!rc)
+		rc = rootfs_settle(&k->conf.root, e);
 	if (rc)
 		return rc;
 	client_close(k->m.client);
@@ -239,7 +245,9 @@ static int take_over(struct keeper *k, const char *name, int dir, struct err *e)
 
 int keeper_main(int argc, char **argv)
 {
-	struct keeper k = { .box = STORE_BOX_NONE, .m = MACHINE_NONE, .sigfd = -1, .listener = -1 };
+	struct keeper_job job = { .done = -1, .conn = -1 };
+	struct keeper k = { .box = STORE_BOX_NONE, .m = MACHINE_NONE, .sigfd = -1, .listener = -1,
+			    .job = &job };
 	struct settings s = { 0 };
 	struct err e = { 0 };
 	enum store_life was;
@@ -272,6 +280,7 @@ int keeper_main(int argc, char **argv)
 	if (k.conf.from)
 		keeper_jobs_inherited(&k);
 	keeper_loop(&k);
+	keeper_job_end(&k);
 	epitaph(&k);
 	client_close(k.jobs);
 	machine_stop(&k.m);

@@ -49,14 +49,20 @@ struct keeper {
 	uint64_t kill_at;		/* CLOCK_MONOTONIC, when stopping: patience ends */
 	/* Private to loop.c. */
 	int listener;
-	struct keeper_conn { int fd; bool hold; } conns[KEEPER_CONNS_MAX];
+	struct keeper_conn {
+		int fd;
+		bool hold;
+		struct keeper_req *later;	/* waits for the end of the job */
+	} conns[KEEPER_CONNS_MAX];
 	size_t n_conns;
 	uint64_t ttl_at, idle_since;
+	struct keeper_job *job;		/* job.h */
 };
 
 /* One request as its function gets it. */
 struct keeper_req {
-	const json_t *args;		/* the whole packet */
+	json_t *args;			/* the whole packet */
+	int conn;			/* where it came from */
 	int fds[KEEPER_FDS_MAX];	/* closed afterwards, unless taken (-1) */
 	size_t n_fds;
 	json_t *answer;			/* an object to add to; sent with "ok" */
@@ -65,11 +71,14 @@ struct keeper_req {
 
 /*
  * Serve a request; 0 or -errno with a sentence. The keeper does nothing else meanwhile,
- * so it must end within a bounded time and keep the monitor's pipes drained if it waits
- * for the monitor (monitor_snapshot() does).
+ * so it must end within a bounded time. What takes longer is a job (job.h).
  */
 typedef int (*keeper_serve_fn)(struct keeper *k, struct keeper_req *r, struct err *e);
-struct keeper_call { const char *name; keeper_serve_fn serve; };
+struct keeper_call {
+	const char *name;
+	keeper_serve_fn serve;
+	bool alone;		/* not while a job is at work: until then it waits */
+};
 
 /* ---- in the keeper ---- */
 

@@ -14,6 +14,7 @@
 #include <sys/un.h>
 #include "cli/cli.h"
 #include "cli/store/event.h"
+#include "cli/keeper/job.h"
 #include "cli/keeper/priv.h"
 #include "cli/base/sigs.h"
 #include "cli/base/term.h"
@@ -55,6 +56,9 @@ static void drop(struct keeper *k, size_t i)
 {
 	if (k->conns[i].hold)
 		k->idle_since = term_now_ns();
+	if (k->job->conn == k->conns[i].fd)
+		k->job->conn = -1;
+	keeper_drop_later(&k->conns[i]);
 	close(k->conns[i].fd);
 	k->conns[i] = k->conns[--k->n_conns];
 }
@@ -68,85 +72,6 @@ void keeper_hang_up(struct keeper *k)
 	if (k->sigfd >= 0)
 		close(k->sigfd);
 	k->listener = k->sigfd = -1;
-}
-
-/* ---- requests ----------------------------------------------------------- */
-
-/* One packet. Bytes of text (NUL at the end), 0 at the end of the connection, -errno. */
-static ssize_t receive(int fd, char *text, size_t len, struct keeper_req *r)
-{
-	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(r->fds))]; } u;
-	struct iovec v = { .iov_base = text, .iov_len = len - 1 };
-	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.room,
-			    .msg_controllen = sizeof(u.room) };
-	ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-
-	if (n < 0)
-		return -errno;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-		size_t have = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-
-		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
-		    have > KEEPER_FDS_MAX - r->n_fds)
-			continue;
-		memcpy(&r->fds[r->n_fds], CMSG_DATA(c), have * sizeof(int));
-		r->n_fds += have;
-	}
-	text[n] = '\0';
-	return m.msg_flags & (MSG_TRUNC | MSG_CTRUNC) ? -EMSGSIZE : n;
-}
-
-static int serve(struct keeper *k, struct keeper_req *r, struct err *e)
-{
-	const char *what = json_string_value(json_object_get(r->args, "do"));
-
-	for (const struct keeper_call *c = keeper_calls; what && c->name; c++)
-		if (!strcmp(c->name, what))
-			return c->serve(k, r, e);
-	return err_say(e, -EOPNOTSUPP, "the keeper of this sandbox does not know the request "
-		       "'%.40s'; it was started by another version of sandbox", what ? what : "");
-}
-
-static void answer(int fd, json_t *o, int rc, const struct err *e)
-{
-	auto_mem char *text = NULL;
-
-	if (rc) {
-		json_object_clear(o);
-		json_object_set_new(o, "error", json_string(e->msg));
-		json_object_set_new(o, "code", json_integer(-rc));
-	} else {
-		json_object_set_new(o, "ok", json_true());
-	}
-	text = json_dumps(o, JSON_COMPACT);
-	if (text && send(fd, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		return;	/* who asked has gone */
-}
-
-/* Requests of one connection; false at its end. */
-static bool take_requests(struct keeper *k, size_t i)
-{
-	static char text[KEEPER_PACKET_MAX];
-	struct keeper_conn *c = &k->conns[i];
-	struct keeper_req r = { .hold = &c->hold };
-	struct err e = { 0 };
-	ssize_t n = receive(c->fd, text, sizeof(text), &r);
-	json_t *args = n > 0 ? json_loads(text, 0, NULL) : NULL;
-	int rc;
-
-	if (n > 0 || n == -EMSGSIZE) {
-		r.args = args;
-		r.answer = json_object();
-		rc = json_is_object(args) ? serve(k, &r, &e) :
-			err_say(&e, -EBADMSG, "the keeper got a request that is none");
-		answer(c->fd, r.answer, rc, &e);
-		json_decref(r.answer);
-	}
-	json_decref(args);
-	for (size_t f = 0; f < r.n_fds; f++)
-		if (r.fds[f] >= 0)
-			close(r.fds[f]);
-	return n > 0 || n == -EAGAIN || n == -EMSGSIZE;
 }
 
 /* ---- time ---------------------------------------------------------------- */
@@ -229,7 +154,21 @@ static void server_ended(struct keeper *k)
 	k->broken = true;
 }
 
-enum { P_LISTEN, P_SIGNAL, P_END, P_SERVER, P_LOG, P_STATUS, P_JOBS, P_CONNS };
+/* Of one that waits for an answer only the end is of interest. */
+static short events_of(const struct keeper *k, const struct keeper_conn *c)
+{
+	return c->later || c->fd == k->job->conn ? 0 : POLLIN;
+}
+
+static void end_job(struct keeper *k)
+{
+	keeper_job_end(k);
+	server_ended(k);		/* the job may have been the first to see it */
+	keeper_take_later(k);
+}
+
+enum { P_LISTEN, P_SIGNAL, P_END, P_SERVER, P_LOG, P_STATUS, P_JOB, P_JOBS,
+       P_CONNS };
 
 void keeper_loop(struct keeper *k)
 {
@@ -243,15 +182,17 @@ void keeper_loop(struct keeper *k)
 			[P_LISTEN] = { k->listener, POLLIN, 0 },
 			[P_SIGNAL] = { k->sigfd, POLLIN, 0 },
 			[P_END] = { mon->pidfd, POLLIN, 0 },
-			[P_SERVER] = { k->m.shared.fsd.pidfd, POLLIN, 0 },
+			[P_SERVER] = { k->job->at_work ? -1 : k->m.shared.fsd.pidfd, POLLIN, 0 },
 			[P_LOG] = { mon->log_fd, POLLIN, 0 },
 			[P_STATUS] = { mon->status_fd, POLLIN, 0 },
 			[P_JOBS] = { keeper_jobs_fd(k), POLLIN, 0 },
+			[P_JOB] = { k->job->at_work ? k->job->done : -1, POLLIN, 0 },
 		};
 		size_t n = k->n_conns;
 
 		for (size_t i = 0; i < n; i++)
-			p[P_CONNS + i] = (struct pollfd){ k->conns[i].fd, POLLIN, 0 };
+			p[P_CONNS + i] = (struct pollfd){ k->conns[i].fd,
+							    events_of(k, &k->conns[i]), 0 };
 		if (poll(p, P_CONNS + n, time_left(k)) < 0 && errno != EINTR)
 			BUG_ON(errno != ENOMEM);
 		monitor_read(mon);
@@ -264,8 +205,11 @@ void keeper_loop(struct keeper *k)
 			keeper_jobs_read(k);
 		/* From the last one, as the place of one that is dropped is filled from there. */
 		for (size_t i = n; i-- > 0;)
-			if (p[P_CONNS + i].revents && !take_requests(k, i))
+			if (p[P_CONNS + i].revents &&
+			    (!p[P_CONNS + i].events || !keeper_take(k, &k->conns[i])))
 				drop(k, i);
+		if (p[P_JOB].revents)
+			end_job(k);
 		if (p[P_LISTEN].revents)
 			take_connection(k);
 		check_times(k);

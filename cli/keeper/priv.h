@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * priv.h - between the files of the keeper: keeper.c (life), loop.c (what
- * it waits for), calls.c (what it can be asked), ask.c (who asks).
+ * it waits for), requests.c (what it is told), calls.c (what it can be asked), ask.c (who asks).
  */
 #ifndef CLI_KEEPER_PRIV_H
 #define CLI_KEEPER_PRIV_H
@@ -14,6 +14,8 @@
 
 /* Listen for requests. 0 or -errno with a sentence. */
 int keeper_listen(struct keeper *k, struct err *e) must_check;
+/* One packet to a connection: @o with "ok", or the error. */
+void keeper_answer(int conn, json_t *o, int rc, const struct err *e);
 /* Rows of the table that have files of their own. */
 int keeper_serve_attach(struct keeper *k, struct keeper_req *r, struct err *e);
 int keeper_serve_detach(struct keeper *k, struct keeper_req *r, struct err *e);
@@ -36,6 +38,12 @@ void keeper_jobs_read(struct keeper *k);
 void keeper_jobs_inherited(struct keeper *k);
 /* Whether anything runs in the guest, as it says. */
 bool keeper_busy(struct keeper *k);
+/* A connection has something; false: it has ended. */
+bool keeper_take(struct keeper *k, struct keeper_conn *c);
+/* The job has ended: those that waited for it. */
+void keeper_take_later(struct keeper *k);
+/* Forget what it waits with. */
+void keeper_drop_later(struct keeper_conn *c);
 /* Serve until the monitor has ended; it is reaped then. */
 void keeper_loop(struct keeper *k);
 /* Close every connection: for those who wait for the end, this is it. */

@@ -8,6 +8,7 @@
  * then on even a SIGKILL of this process leaves nothing on disk, and the kernel ends
  * the monitor.
  */
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/random.h>
@@ -137,11 +138,17 @@ static int tell_identity(struct machine *m, const struct monitor_conf *c, struct
 /* With the server of its shared folders, if it may have any. */
 static int start_monitor(struct machine *m, struct monitor_conf *c, struct err *e)
 {
-	int rc;
+	auto_fd from = c->restore ? open(c->restore, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	int rc = c->restore && from < 0 ? err_set(e, -errno, "open the snapshot %.200s",
+						  c->restore) : 0;
 
+	if (!rc)
+		rc = shared_look(&m->shared, c->shares, from, e);
+	if (rc)
+		return rc;
 	if (!c->shares)
 		return monitor_start(&m->mon, c, e);
-	rc = shared_start(&m->shared, c->shares, c->cow_dir, c->owner, c->jail,
+	rc = shared_start(&m->shared, c->shares, c->cow_dir, c->owner, c->jail, from,
 			  c->server, e);
 	if (rc)
 		return rc;
@@ -193,8 +200,8 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
 		rc = tell_identity(m, c, e);
 	if (!rc && last)
 		rc = set_root(m, c, e);
-	if (!rc && c->shares)
-		rc = shared_mount(c->shares, m->client, e);
+	if (!rc)
+		rc = shared_mount(&m->shared, c->shares, m->client, e);
 	m->ready = !rc;
 	m->ready_ns = term_now_ns() - started;
 	term_progress_end();

@@ -34,7 +34,7 @@ struct monitor_conf {
 	bool root_bare;			/* only the image, for a template */
 	bool root_done;			/* the guest that is restored has set its root up */
 	/* For machine_start() alone: */
-	const struct shares *shares;	/* NULL: no server for them either */
+	struct shares *shares;		/* NULL: no server for them either */
 	int cow_dir;			/* for their changes; 0: they go with the machine */
 	uint32_t owner[2];		/* whom in the guest this user's files belong to */
 	const char *hostname;		/* of the guest; NULL: the image's own */
@@ -90,12 +90,22 @@ struct monitor_saved {
 	bool diff;		/* only what differs from what the machine was restored from */
 };
 
+struct monitor_save {
+	int control_fd;		/* the monitor's */
+	struct monitor *pump;	/* whose pipes are read meanwhile; NULL: another thread does that */
+	bool diff;		/* a snapshot of differences will do */
+	int timeout_ms;
+	/* If not NULL: called while the machine stands still with nothing in flight. */
+	int (*still)(void *arg, struct err *e);
+	void *arg;
+};
+
 /*
  * Have the machine saved to three files, open for writing and empty; it goes on
- * meanwhile. @diff: a snapshot of differences will do; out->diff (@out may be NULL)
- * tells whether it became one. 0, -ETIMEDOUT, or what the monitor said.
+ * meanwhile. out->diff (@out may be NULL) tells whether it became a snapshot of differences.
+ * 0, -ETIMEDOUT, what the monitor said, or what still() returned. Without pump: any thread.
  */
-int monitor_snapshot(struct monitor *m, const int files[MONITOR_FILES], bool diff, int timeout_ms,
+int monitor_snapshot(const struct monitor_save *s, const int files[MONITOR_FILES],
 		     struct monitor_saved *out, struct err *e) must_check;
 /* Kill it if it lives, reap it, close everything. Nothing happens to MONITOR_NONE. */
 void monitor_stop(struct monitor *m);

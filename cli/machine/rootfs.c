@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include "cli/image/pipe.h"
 #include "cli/base/parse.h"
+#include "cli/base/clone.h"
 #include "cli/machine/rootfs.h"
 
 #define APPLY_MS	120000
@@ -86,6 +87,17 @@ static int format(int fd, uint64_t size, bool journal, struct err *e)
 	return rc ? rc : image_pipe_end(&child, argv[0], e);
 }
 
+/* With a new file system, or as a copy. */
+static int fill(int fd, uint64_t size, int copy, bool journal, struct err *e)
+{
+	int rc;
+
+	if (copy < 0)
+		return format(fd, size, journal, e);
+	rc = clone_file(copy, fd);
+	return rc ? err_set(e, rc, "copy the saved machine's disk") : 0;
+}
+
 /* Where the file system has no files without a name. */
 static int make_unlinked(const char *dir)
 {
@@ -99,7 +111,7 @@ static int make_unlinked(const char *dir)
 	return fd;
 }
 
-static int make_unnamed(uint64_t size, struct err *e)
+static int make_unnamed(uint64_t size, int copy, struct err *e)
 {
 	struct place p;
 	int rc = places_cache(&p, e);
@@ -113,35 +125,44 @@ static int make_unnamed(uint64_t size, struct err *e)
 		fd = make_unlinked(p.path);
 	if (fd < 0)
 		return err_set(e, -errno, "make a disk in %s", p.path);
-	rc = format(fd, size, false, e);
+	rc = fill(fd, size, copy, false, e);
 	return rc ? rc : take_fd(&fd);
 }
 
 /* In a folder of a sandbox, which only its owner uses. */
-static int make_named(int dir, uint64_t size, struct err *e)
+static int make_named(struct rootfs *r, int copy, struct err *e)
 {
-	auto_fd fd = openat(dir, DISK, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
-	int rc;
+	int dir = r->disk_dir, rc;
+	auto_fd fd = copy >= 0 ? -1 : openat(dir, DISK, O_RDWR | O_NOFOLLOW | O_CLOEXEC);
 
-	if (fd >= 0 || errno != ENOENT)
+	if (copy < 0 && (fd >= 0 || errno != ENOENT))
 		return fd < 0 ? err_set(e, -errno, "open the sandbox's disk") : take_fd(&fd);
 	(void)unlinkat(dir, DISK_NEW, 0);
 	fd = openat(dir, DISK_NEW, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set(e, -errno, "make the sandbox's disk");
-	rc = format(fd, size, true, e);
-	if (!rc && renameat(dir, DISK_NEW, dir, DISK))
-		rc = err_set(e, -errno, "make the sandbox's disk");
+	rc = fill(fd, r->disk, copy, true, e);
+	r->disk_new = !rc;
+	if (!rc && copy < 0)
+		rc = rootfs_settle(r, e);
 	if (rc)
 		(void)unlinkat(dir, DISK_NEW, 0);
 	return rc ? rc : take_fd(&fd);
 }
 
-int rootfs_disk(struct rootfs *r, struct err *e)
+int rootfs_settle(struct rootfs *r, struct err *e)
+{
+	if (r->disk_new && renameat(r->disk_dir, DISK_NEW, r->disk_dir, DISK))
+		return err_set(e, -errno, "give the sandbox's disk its name");
+	r->disk_new = false;
+	return 0;
+}
+
+int rootfs_disk(struct rootfs *r, int copy, struct err *e)
 {
 	if (!r->disk || r->disk_fd >= 0)
 		return 0;
-	r->disk_fd = r->disk_dir ? make_named(r->disk_dir, r->disk, e) : make_unnamed(r->disk, e);
+	r->disk_fd = r->disk_dir ? make_named(r, copy, e) : make_unnamed(r->disk, copy, e);
 	if (r->disk_fd < 0) {
 		int rc = r->disk_fd;
 

@@ -27,6 +27,7 @@ struct rootfs {
 
 	struct image image;		/* with @ref, once it is open */
 	int disk_fd;			/* -1: not there (yet) */
+	bool disk_new;			/* rootfs_settle() gives it its name */
 };
 
 #define ROOTFS_NONE { .image = IMAGE_NONE, .disk_fd = -1 }
@@ -39,9 +40,12 @@ int rootfs_tmpfs_flag(struct rootfs *r, const char *value, struct err *e) must_c
 int rootfs_open(struct rootfs *r, struct err *e) must_check;
 /*
  * Open the disk, which is made and formatted the first time. One that is there keeps
- * its size. Nothing without --disk.
+ * its size. Nothing without --disk, or when it is open. @copy (else -1): it is a copy of that
+ * file, and takes the place of the one there, if any, only at rootfs_settle().
  */
-int rootfs_disk(struct rootfs *r, struct err *e) must_check;
+int rootfs_disk(struct rootfs *r, int copy, struct err *e) must_check;
+/* The machine runs on it. 0 or -errno with a sentence. */
+int rootfs_settle(struct rootfs *r, struct err *e) must_check;
 void rootfs_free(struct rootfs *r);
 
 /*

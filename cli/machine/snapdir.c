@@ -7,11 +7,15 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include "cli/base/clone.h"
+#include "cli/base/rmtree.h"
 #include "cli/machine/snapdir.h"
+#include "cli/share/saved.h"
 
 static const char *const files[MONITOR_FILES] = { "state", "memory", "sums" };
-/* All that can be in such a folder; the last is a template's, `image` a sandbox's. */
-static const char *const all[] = { "state", "memory", "sums", "base", "base-sums", "image", "key" };
+/* All files that can be in such a folder; the last is a template's, others a sandbox's. */
+static const char *const all[] = { "state", "memory", "sums", "base", "base-sums", "image",
+				   SAVED_LIST, SAVED_STATE, SNAPDIR_DISK, "key" };
 
 /* The file that is the memory of a machine restored from @dir: of a difference, its base. */
 static bool memory_of(int dir, struct stat *st, bool *diff)
@@ -75,40 +79,41 @@ static void close_all(int fd[MONITOR_FILES])
 		fd_cleanup(&fd[i]);
 }
 
-int snapdir_write(struct monitor *m, int dir, const struct snapdir_base *base,
-		  struct monitor_saved *out, struct err *e)
-{
-	int fd[MONITOR_FILES] = { -1, -1, -1 }, rc = 0;
-	bool diff = base && base->dir.path[0] && link_base(base, dir);
-	struct monitor_saved saved;
+/* ---- what is not in the monitor, but of the same moment ---- */
 
-	for (unsigned i = 0; !rc && i < MONITOR_FILES; i++) {
-		fd[i] = openat(dir, files[i], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-		if (fd[i] < 0)
-			rc = err_set(e, -errno, "make the snapshot's file '%s'", files[i]);
-	}
-	if (!rc)
-		rc = monitor_snapshot(m, fd, diff, SNAPDIR_SAVE_MS, &saved, e);
-	if (!rc && diff && !saved.diff) {
-		unlinkat(dir, "base", 0);
-		unlinkat(dir, "base-sums", 0);
-	}
-	for (unsigned i = 0; !rc && i < MONITOR_FILES; i++)
-		if (fsync(fd[i]))
-			rc = err_set(e, -errno, "write the snapshot's file '%s'", files[i]);
-	if (!rc && fsync(dir))
-		rc = err_set(e, -errno, "write the snapshot's folder");
-	close_all(fd);
-	if (!rc && out)
-		*out = saved;
-	return rc;
+struct beside { const struct snapdir_what *what; int dir, disk; };
+
+static int copy_disk(struct beside *b, struct err *e)
+{
+	int rc;
+
+	b->disk = openat(b->dir, SNAPDIR_DISK, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	rc = b->disk < 0 ? -errno : clone_file(b->what->disk, b->disk);
+	return rc ? err_set(e, rc, "copy the disk") : 0;
 }
 
-int snapdir_publish(int parent, const char *tmp, const char *name)
+static int while_still(void *arg, struct err *e)
 {
-	if (renameat2(parent, tmp, parent, name, RENAME_NOREPLACE))
-		return -errno;
-	return fsync(parent) ? -errno : 0;
+	struct beside *b = arg;
+	const struct snapdir_what *w = b->what;
+	int rc = w->shared ? shared_save(w->shared, w->shares, b->dir, e) : 0;
+
+	return rc || w->disk < 0 ? rc : copy_disk(b, e);
+}
+
+static int sync_all(const int fd[MONITOR_FILES], const struct beside *b, struct err *e)
+{
+	bool trees = !faccessat(b->dir, SAVED_COW, F_OK, 0);
+
+	for (unsigned i = 0; i < MONITOR_FILES; i++)
+		if (fsync(fd[i]))
+			return err_set(e, -errno, "write the snapshot's file '%s'", files[i]);
+	if (b->disk >= 0 && fsync(b->disk))
+		return err_set(e, -errno, "write the copy of the disk");
+	/* Thousands of files, perhaps: all at once. */
+	if (trees ? syncfs(b->dir) : fsync(b->dir))
+		return err_set(e, -errno, "write the snapshot's folder");
+	return 0;
 }
 
 static int write_image(int dir, const char *image, struct err *e)
@@ -122,8 +127,59 @@ static int write_image(int dir, const char *image, struct err *e)
 	return 0;
 }
 
-int snapdir_save(struct monitor *m, int parent, const char *name, const struct snapdir_base *base,
-		 const char *image, struct monitor_saved *out, struct err *e)
+static int write_files(const struct snapdir_what *w, int dir, bool diff, struct beside *b,
+		       struct monitor_saved *saved, struct err *e)
+{
+	const struct monitor_save s = {
+		.control_fd = w->control_fd, .pump = w->pump, .diff = diff,
+		.timeout_ms = SNAPDIR_SAVE_MS, .arg = b,
+		.still = w->shared || w->disk >= 0 ? while_still : NULL,
+	};
+	int fd[MONITOR_FILES] = { -1, -1, -1 }, rc = 0;
+
+	for (unsigned i = 0; !rc && i < MONITOR_FILES; i++) {
+		fd[i] = openat(dir, files[i], O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		if (fd[i] < 0)
+			rc = err_set(e, -errno, "make the snapshot's file '%s'", files[i]);
+	}
+	if (!rc)
+		rc = monitor_snapshot(&s, fd, saved, e);
+	if (!rc)
+		rc = sync_all(fd, b, e);
+	close_all(fd);
+	return rc;
+}
+
+int snapdir_write(const struct snapdir_what *w, int dir, struct monitor_saved *out, struct err *e)
+{
+	struct beside b = { .what = w, .dir = dir, .disk = -1 };
+	bool diff = w->base && w->base->dir.path[0] && link_base(w->base, dir);
+	struct monitor_saved saved = { 0 };
+	int rc = write_image(dir, w->image, e);
+
+	if (!rc && w->shared)
+		rc = saved_write(dir, w->shares, e);
+	if (!rc)
+		rc = write_files(w, dir, diff, &b, &saved, e);
+	fd_cleanup(&b.disk);
+	if (!rc && diff && !saved.diff) {
+		unlinkat(dir, "base", 0);
+		unlinkat(dir, "base-sums", 0);
+	}
+	if (!rc && out)
+		*out = saved;
+	return rc;
+}
+
+int snapdir_publish(int parent, const char *tmp, const char *name)
+{
+	if (renameat2(parent, tmp, parent, name, RENAME_NOREPLACE))
+		return -errno;
+	return fsync(parent) ? -errno : 0;
+}
+
+int snapdir_save(const struct snapdir_what *w, int parent, const char *name,
+		 struct monitor_saved *out, struct err *e)
 {
 	char tmp[320];
 	auto_fd dir = -1;
@@ -136,9 +192,7 @@ int snapdir_save(struct monitor *m, int parent, const char *name, const struct s
 		return err_set(e, -errno, "make the snapshot's folder");
 	dir = openat(parent, tmp, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	rc = dir < 0 ? err_set(e, -errno, "open the snapshot's folder") :
-		       write_image(dir, image, e);
-	if (!rc)
-		rc = snapdir_write(m, dir, base, out, e);
+		       snapdir_write(w, dir, out, e);
 	if (!rc) {
 		rc = snapdir_publish(parent, tmp, name);
 		if (rc)
@@ -151,6 +205,7 @@ int snapdir_save(struct monitor *m, int parent, const char *name, const struct s
 
 int snapdir_link(int from, int to, const char *name)
 {
+	struct err ignored;
 	auto_fd dir = -1;
 	int rc = mkdirat(to, name, 0700) ? -errno : 0;
 
@@ -161,6 +216,8 @@ int snapdir_link(int from, int to, const char *name)
 	for (size_t i = 0; !rc && i < ARRAY_LEN(all); i++)
 		if (linkat(from, all[i], dir, all[i], 0) && errno != ENOENT)
 			rc = -errno;
+	if (!rc)
+		rc = saved_link_cow(from, dir, &ignored);
 	if (rc)
 		snapdir_remove(to, name);
 	return rc;
@@ -178,6 +235,8 @@ int snapdir_remove(int parent, const char *name)
 		return -errno;
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		unlinkat(dir, all[i], 0);
+	if (!faccessat(dir, SAVED_COW, F_OK, AT_SYMLINK_NOFOLLOW))
+		(void)!rmtree(dir, SAVED_COW);
 	return unlinkat(parent, gone, AT_REMOVEDIR) ? -errno : 0;
 }
 

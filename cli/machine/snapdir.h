@@ -11,11 +11,13 @@
 #ifndef CLI_MACHINE_SNAPDIR_H
 #define CLI_MACHINE_SNAPDIR_H
 #include "cli/machine/monitor.h"
+#include "cli/share/shared.h"
 #include "cli/base/places.h"
 
 #define SNAPDIR_TMP	"tmp-"		/* names that nobody looks up begin so */
 #define SNAPDIR_GONE	"gone-"
 #define SNAPDIR_SAVE_MS	600000
+#define SNAPDIR_DISK	"disk"			/* the content of the sandbox's disk */
 
 /* What a machine was restored from: a folder, and which file its memory was then. */
 struct snapdir_base {
@@ -27,20 +29,30 @@ struct snapdir_base {
 void snapdir_base_note(struct snapdir_base *b, const char *path);
 bool snapdir_base_same(const struct snapdir_base *b) must_check;
 
+/* What is saved. */
+struct snapdir_what {
+	int control_fd;		/* of the monitor */
+	struct monitor *pump;	/* whose pipes are read meanwhile; NULL: another thread does that */
+	/*
+	 * What the machine was restored from (NULL: nothing): then, where links to its files can
+	 * be made, only what differs is saved.
+	 */
+	const struct snapdir_base *base;
+	const char *image;	/* id of the guest's root; NULL: built in */
+	struct shared *shared;	/* its server of folders, which are @shares; NULL: none */
+	const struct shares *shares;
+	int disk;		/* its disk's file, open for reading, not shared; -1: none */
+};
+
 /*
- * Save the machine of @m into the empty folder @dir, and have it all on disk. @base (may
- * be NULL): what the machine was restored from: then, where links to its files can
- * be made, only what differs is saved. Other files in @dir are left alone.
+ * Save the machine into the empty folder @dir, and have it all on disk. Other files in @dir
+ * are left alone. Without pump: any thread, which alone uses shared and control_fd.
  */
-int snapdir_write(struct monitor *m, int dir, const struct snapdir_base *base,
-		  struct monitor_saved *out, struct err *e) must_check;
-/*
- * The same as a new folder @name in the folder @parent, with the id of the guest's root
- * @image (NULL: built in) beside it. -EEXIST with a sentence when
- * there is one of that name.
- */
-int snapdir_save(struct monitor *m, int parent, const char *name, const struct snapdir_base *base,
-		 const char *image, struct monitor_saved *out, struct err *e) must_check;
+int snapdir_write(const struct snapdir_what *w, int dir, struct monitor_saved *out,
+		  struct err *e) must_check;
+/* The same as a new folder @name in @parent. -EEXIST with a sentence. */
+int snapdir_save(const struct snapdir_what *w, int parent, const char *name,
+		 struct monitor_saved *out, struct err *e) must_check;
 /* A folder @name in @to with links to the files of the snapshot @from. 0 or -errno. */
 int snapdir_link(int from, int to, const char *name) must_check;
 /* Give the folder @tmp of @parent, on disk already, the name @name; -EEXIST. */

@@ -196,7 +196,8 @@ static int save(struct machine *m, int dir, const struct template_key *k, struct
 
 	if (key < 0 || write(key, k->text, n) != (ssize_t)n || fsync(key))
 		return err_set(e, -errno, "write the template");
-	return snapdir_write(&m->mon, dir, NULL, NULL, e);
+	return snapdir_write(&(struct snapdir_what){ .control_fd = m->mon.control_fd,
+						     .pump = &m->mon, .disk = -1 }, dir, NULL, e);
 }
 
 /* In a folder of its own, which becomes the template by its last step. */

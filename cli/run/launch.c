@@ -5,6 +5,7 @@
  * A template that does not work here any more (the host was restarted, KVM or the
  * monitor is another one) is made anew, once.
  */
+#include <fcntl.h>
 #include "cli/run/launch.h"
 #include "cli/run/limits.h"
 #include "cli/base/parse.h"
@@ -59,6 +60,15 @@ static void set_owner(struct monitor_conf *mc, const struct run_conf *c)
 	mc->owner[1] = (uint32_t)gid;
 }
 
+int launch_disk(struct run_conf *c, struct err *e)
+{
+	auto_fd dir = c->from_at.path[0] ? open(c->from_at.path, O_RDONLY | O_DIRECTORY |
+						O_CLOEXEC) : -1;
+	auto_fd disk = dir < 0 ? -1 : openat(dir, SNAPDIR_DISK, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+
+	return rootfs_disk(&c->root, disk, e);
+}
+
 int launch(struct machine *m, struct run_conf *c, const char *name, bool keep_sockets,
 	   int sigfd, struct err *e)
 {
@@ -74,7 +84,7 @@ int launch(struct machine *m, struct run_conf *c, const char *name, bool keep_so
 	int rc = limits_pin(c, e);
 
 	if (!rc)
-		rc = rootfs_disk(&c->root, e);
+		rc = launch_disk(c, e);
 
 	if (rc) {
 		*m = (struct machine)MACHINE_NONE;

@@ -16,4 +16,9 @@
  */
 int launch(struct machine *m, struct run_conf *c, const char *name, bool keep_sockets,
 	   int sigfd, struct err *e) must_check;
+/*
+ * Open the disk that launch() would: --disk, or a copy of the saved machine's. Once: for those
+ * who want to know whether that works before they give something else up.
+ */
+int launch_disk(struct run_conf *c, struct err *e) must_check;
 #endif

@@ -428,9 +428,9 @@ static int check_from(struct run_conf *c, struct err *e)
 	if (c->cold || c->kernel || c->initrd)
 		return err_say(e, -EINVAL, "--from goes on from a saved machine, which --cold, "
 			       "--kernel and --initrd would not; leave one of them out");
-	if (c->root.disk || c->root.n_tmpfs || c->root.read_only)
+	if (c->root.n_tmpfs || c->root.read_only)
 		return err_say(e, -EINVAL, "--from goes on with the root file system that the saved "
-			       "machine has; leave out --disk, --tmpfs and --read-only");
+			       "machine has; leave out --tmpfs and --read-only");
 	if (strcmp(c->from_image, c->root.ref ? c->root.image.id : "") != 0)
 		return err_say(e, -EINVAL, "the saved machine has another image as its root; leave "
 			       "out --image");
@@ -443,8 +443,12 @@ static int check_from(struct run_conf *c, struct err *e)
 	if (c->cpus != 1 && c->cpus != i.cpus)
 		return err_say(e, -EINVAL, "--cpus asks for %u, but the saved machine has %llu",
 			       c->cpus, (unsigned long long)i.cpus);
+	if (c->root.disk && c->root.disk != i.disk)
+		return err_say(e, -EINVAL, "--from goes on with the disk that the saved machine has%s; "
+			       "leave out --disk", i.disk ? "" : ", and that has none");
 	c->memory = i.memory;
 	c->cpus = (unsigned)i.cpus;
+	c->root.disk = i.disk;		/* a copy of it */
 	return 0;
 }
 

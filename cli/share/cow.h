@@ -65,6 +65,13 @@ int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_c
  */
 int cow_flatten(int upper, int lower, struct err *e) must_check;
 
+/*
+ * All that is in the folder of changes @from (cli/share/upper.h) also in the empty folder @to.
+ * Nobody changes it meanwhile. @link: files are the same ones, as nobody will ever write to
+ * either. 0 or -errno with a sentence.
+ */
+int cow_clone(int from, int to, bool link, struct err *e) must_check;
+
 /* ---- for cow*.c ---- */
 
 /* Open a directory or a regular file below @root, no link followed, closed modes opened. -errno. */

@@ -17,6 +17,9 @@ struct share {
 	char *dst;		/* in the guest: absolute, no "." or "..", not "/" */
 	enum share_mode mode;
 	enum share_cache cache;
+	/* Of a machine that goes on from a snapshot (saved.h): */
+	bool known;		/* the same is in the snapshot */
+	bool mounted;		/* and need not be mounted */
 };
 
 /* In the order in which they are mounted: a folder before what is inside of it. */

@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include "cli/store/snapinfo.h"
 #include "cli/store/store.h"
@@ -86,6 +87,15 @@ static void take_line(struct snap_info *i, const char *key, const char *value)
 		snprintf(i->devices + n, sizeof(i->devices) - n, "%s%s", n ? " " : "", value);
 }
 
+static uint64_t disk_of(const char *dir)
+{
+	char path[PLACES_MAX + 8];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/disk", dir);
+	return stat(path, &st) ? 0 : (uint64_t)st.st_size;
+}
+
 int snap_info(const char *vmm, const char *dir, bool verify, struct snap_info *out, struct err *e)
 {
 	char text[TEXT_MAX] = "", key[16], value[64];
@@ -100,6 +110,7 @@ int snap_info(const char *vmm, const char *dir, bool verify, struct snap_info *o
 		return err_say(e, -EBADMSG, "%.400s", strtok(colon ? text + (colon - text) : text,
 							     "\n"));
 	}
+	out->disk = disk_of(dir);
 	for (const char *p = text; sscanf(p, " %15s %63s%n", key, value, &n) == 2; p += n)
 		take_line(out, key, value);
 	return 0;

@@ -13,6 +13,7 @@ struct snap_info {
 	uint64_t memory, cpus;		/* of the guest: bytes, number */
 	uint64_t stored, state;		/* bytes of memory and of state in its files */
 	uint64_t ranges;		/* of a snapshot of differences */
+	uint64_t disk;			/* bytes of the machine's own disk, which is here too; 0 */
 	int64_t saved;			/* seconds since 1970 */
 	bool diff, verified;
 	char devices[SNAP_DEVICES_MAX];	/* names with spaces between */

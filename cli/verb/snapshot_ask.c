@@ -67,7 +67,25 @@ int snapshot_create(char **words, bool json, struct err *e)
 
 /* ---- rollback ------------------------------------------------------------ */
 
-static const struct opt rollback_table[] = { { 0 } };
+static const struct opt rollback_table[] = { NAMED_YES, { 0 } };
+
+/* 1: the person would rather not. */
+static int ask_rollback(const struct verb *v, const struct named *n, const char *dir,
+			struct err *e)
+{
+	struct store_box b = STORE_BOX_NONE;
+	struct store_state s;
+	int rc = box_running(&b, &s, n->words[0], e);
+
+	store_close(&b);
+	if (rc)
+		return rc;
+	if (!cli_confirm(v, n->yes, "end what runs in '%s', and forget what was done in it since "
+			 "'%s'", n->words[0], n->words[1]))
+		return 1;
+	return keeper_ask_box(n->words[0], "rollback", json_pack("{s:s}", "dir", dir), NULL, 0,
+			      ASK_MS, NULL, e);
+}
 
 static int rollback_main(const struct verb *v, int argc, char **argv)
 {
@@ -85,10 +103,8 @@ static int rollback_main(const struct verb *v, int argc, char **argv)
 			rc = err_say(&e, -ENOENT, "sandbox '%s' has no snapshot '%s'", n.words[0],
 				     n.words[1]);
 		if (!rc)
-			rc = keeper_ask_box(n.words[0], "rollback",
-					    json_pack("{s:s}", "dir", dir.path), NULL, 0, ASK_MS,
-					    NULL, &e);
-		status = rc ? named_failed(v, &e) : CLI_OK;
+			rc = ask_rollback(v, &n, dir.path, &e);
+		status = rc < 0 ? named_failed(v, &e) : rc ? CLI_USAGE : CLI_OK;
 	}
 	named_end(&n);
 	return status;
@@ -97,7 +113,7 @@ static int rollback_main(const struct verb *v, int argc, char **argv)
 const struct verb verb_rollback = {
 	.name = "rollback", .args = "SANDBOX SNAPSHOT",
 	.summary = "Put a running sandbox back to what it was when a snapshot was made",
-	.example = "  sandbox snapshot create dev clean\n  sandbox rollback dev clean\n",
+	.example = "  sandbox snapshot create dev clean\n  sandbox rollback --yes dev clean\n",
 	.table = rollback_table, .main = rollback_main, .names = true,
 };
 
@@ -146,6 +162,7 @@ static int make_child(struct forking *f, const char *name, struct store_box *b, 
 		return err_set(e, -ENAMETOOLONG, "%s", name);
 	if (settings_set(&f->settings, "", "from", at.path) ||
 	    settings_set(&f->settings, "", "autostart", "") ||
+	    settings_set(&f->settings, "", "disk", "") ||	/* it gets a copy */
 	    settings_set(&f->settings, "", "tmpfs", "") ||	/* they are there already */
 	    settings_set(&f->settings, "", "read-only", ""))
 		return err_set(e, -ENOMEM, "settings");

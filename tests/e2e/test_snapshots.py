@@ -223,7 +223,7 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
             status=125)
 
     good("exec", "dev", "--", "sh", "-c", "echo second >/tmp/file; kill $(pidof cat)")
-    good("rollback", "dev", "one")
+    good("rollback", "--yes", "dev", "one")
     script = "cat /tmp/file; echo through >/tmp/fifo; a=$(cat /tmp/count); sleep 3; " \
              "b=$(cat /tmp/count); [ $b -gt $a ] && echo goes on; cat /tmp/out; hostname"
     equal(good("exec", "dev", "--", "sh", "-c", script), "first\ngoes on\nthrough\ndev\n",
@@ -312,6 +312,28 @@ def test_memory_that_is_written_during_the_save_is_of_one_moment():
     for folder in at.values():
         verify(folder)
         shutil.rmtree(folder)
+
+
+def test_a_save_in_two_steps_stands_still_until_a_word():
+    with Vm(TEMPLATE) as vm:
+        for word, says in (("no", "error who asked gave it up"), ("hm", "error who asked"),
+                           ("go", "ok pause=")):
+            folder = os.path.join(TOP, word)
+            os.mkdir(folder)
+            fds = [os.open(os.path.join(folder, n), os.O_RDWR | os.O_CREAT, 0o600)
+                   for n in ("state", "memory", "sums")]
+            socket.send_fds(vm.control, [b"snapshot wait"], fds)
+            for fd in fds:
+                os.close(fd)
+            equal(vm.control.recv(500), b"still", "the first answer")
+            equal(os.stat(os.path.join(folder, "state")).st_size, 0, "the state so far")
+            vm.control.send(word.encode())
+            check(vm.control.recv(500).decode().startswith(says), f"the answer to {word}")
+            equal(vm.run("echo alive"), "alive\n", f"after {word}")
+        verify(os.path.join(TOP, "go"))
+        socket.send_fds(vm.control, [b"snapshot wait"], [2, 2, 2])
+        vm.control.close()
+        equal(vm.run("echo alive"), "alive\n", "after who asked has gone")
 
 
 def test_save_restore_save_ten_times_in_a_row_is_stable():

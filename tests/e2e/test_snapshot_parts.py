@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What a machine has outside of its memory, in snapshots: shared folders, changes of copy-on-write
+ones, a disk, an image.
+
+One sandbox has all of it but the image; the tests build on each other.
+"""
+import json
+import os
+import signal
+import sys
+import harness
+import oci
+from harness import BOOT_S, OWN, at, check, equal, folder, good, read, refused, start, wait, \
+    write
+
+# What goes on through all of this: a process that waits at a pipe, with files open in each share
+# and on the disk, to which it writes each word that comes.
+WORK = """
+echo new >/w/added; echo changed >/w/a; rm /w/b; chmod 700 /w/d
+ln /w/added /w/second; ln -s a /w/link; mkfifo /w/d/fifo; echo on the disk >/root/file
+(exec 3>>/host/log 4>>/w/log 5>>/root/log 6<>/w/d/fifo; while read w <&6; do
+ echo $w >&3; echo $w >&4; echo $w >&5; done) </dev/null >/dev/null 2>&1 &
+echo first >/w/d/fifo
+while ! [ -s /root/log ]; do sleep 0.1; done
+"""
+SEEN = "cat /w/a /w/added /root/file; ls /w /w/d; stat -c %h /w/added; " \
+       "stat -c %a /w/d"
+WAS = "changed\nnew\non the disk\n/w:\na\nadded\nd\nlink\nlog\nsecond\n\n/w/d:\nfifo\n" \
+      "kept\n2\n700\n"
+
+
+def sh(name, script):
+    return good("exec", name, "--", "sh", "-c", script)
+
+
+def goes_on(name, word, what):
+    """What SEEN says, and the process of WORK writes the word in three places."""
+    said = sh(name, f"{SEEN}; echo {word} >/w/d/fifo; n=0; until grep -q {word} /root/log || "
+              "[ $n = 50 ]; do sleep 0.1; n=$((n+1)); done; tail -n 1 /w/log /root/log")
+    equal(said, WAS + f"==> /w/log <==\n{word}\n\n==> /root/log <==\n{word}\n", what)
+    equal(read("host", "log").split()[-1], word, what)
+
+
+def test_a_1_a_snapshot_of_shares_and_a_disk():
+    folder("host", log="")
+    folder("lower", a="one\n", b="two\n")
+    os.mkdir(at("lower/d"))
+    write("lower/d/kept", "kept\n")
+    good("create", "dev", "-v", at("host") + ":/host", "-v", at("lower") + ":/w:cow", "--disk",
+         "32M")
+    good("start", "dev", limit=BOOT_S)
+    sh("dev", WORK)
+    check("paused for" in good("snapshot", "create", "dev", "one"), "the report")
+    check("verified" in good("snapshot", "inspect", "--verify", "dev/one"), "inspect")
+    goes_on("dev", "saved", "the one that was saved")
+
+
+def test_a_2_a_rollback_takes_all_of_it_back():
+    sh("dev", "echo later >/w/a; rm -r /w/added /w/d; echo b >/w/b; "
+       "echo gone >/root/file; sync")
+    good("rollback", "--yes", "dev", "one")
+    goes_on("dev", "back", "after the rollback")
+    equal(read("lower", "a"), "one\n", "the host's file")
+    equal(good("diff", "--list", "dev").split("\n")[:3],
+          ["changed  a", "added    added", "deleted  b"], "the changes")
+
+
+def test_a_3_a_rollback_that_cannot_be_changes_nothing():
+    box = os.path.join(OWN, "state/sandbox/sandboxes/dev")
+    good("snapshot", "create", "dev", "bad")
+    refused("say --yes if it shall be done", "rollback", "dev", "bad", status=2)
+    with open(os.path.join(box, "snapshots/bad/sums"), "r+b") as f:
+        f.seek(4096)
+        f.write(b"damage")
+    refused("damaged", "rollback", "--yes", "dev", "bad")
+    goes_on("dev", "refused", "after a refused rollback")
+    # One that fails when the machine has ended already: what was on disk stays.
+    good("snapshot", "rm", "dev", "bad")
+    good("snapshot", "create", "dev", "bad")
+    with open(os.path.join(box, "snapshots/bad/fs"), "r+b") as f:
+        f.write(b"no state")
+    sh("dev", "echo later >/w/a; echo later >/root/file; sync")
+    refused("the state of the shares is damaged", "rollback", "--yes", "dev", "bad")
+    good("start", "dev", limit=BOOT_S)
+    equal(sh("dev", "cat /w/a /root/file"), "later\nlater\n", "after a rollback that failed")
+    equal([n for n in os.listdir(box) if ".new" in n or ".old" in n], [], "what is left")
+    good("rollback", "--yes", "dev", "one")
+    good("snapshot", "rm", "dev", "bad")
+
+
+def test_a_4_the_keeper_serves_while_a_machine_is_saved():
+    """Its file server stands still, so the save does; the next one waits for it."""
+    server = json.loads(good("status", "--json", "dev"))[0]["keeper"]["server_pid"]
+    os.kill(server, signal.SIGSTOP)
+    try:
+        two = [start("snapshot", "create", "dev", f"both{i}") for i in range(2)]
+        box = os.path.join(OWN, "state/sandbox/sandboxes/dev/snapshots")
+        wait(lambda: any(n.startswith("tmp-") and "fs" in os.listdir(os.path.join(box, n))
+                         for n in os.listdir(box)), "the save comes to the server")
+        check("reseeded" in good("logs", "--console", "dev"), "the keeper's answer")
+        equal([p.poll() for p in two], [None, None], "the saves")
+    finally:
+        os.kill(server, signal.SIGCONT)
+    equal([p.wait(60) for p in two], [0, 0], "the saves")
+    good("snapshot", "rm", "dev", "both0", "both1")
+
+
+def test_b_1_a_fork_has_changes_and_a_disk_of_its_own():
+    equal(good("fork", "dev", "--prefix", "kid"), "kid-1\n", "fork")
+    goes_on("kid-1", "kid", "the fork")
+    sh("kid-1", "echo kid >/w/a; echo kid >/root/file; sync")
+    goes_on("dev", "parent", "the parent")
+    good("restart", "kid-1", limit=BOOT_S)
+    equal(sh("kid-1", "cat /w/a /root/file; tail -n 1 /root/log; pidof sh | wc -w"),
+          "kid\nkid\nkid\n1\n", "started again, it keeps its disk")
+    good("rm", "-f", "kid-1")
+
+
+def test_c_1_other_shares_can_be_given():
+    folder("other", x="other\n")
+    equal(good("run", "--from", "dev/one", "--", "sh", "-c", "cat /root/file; ls -A /host /w; "
+               "echo x >/root/file"), "on the disk\n/host:\n\n/w:\n", "none given")
+    equal(good("run", "--from", "dev/one", "-v", at("lower") + ":/w:cow", "-v", at("other") +
+               ":/host:ro", "--", "sh", "-c", "cat /w/a /host/x; ls /host; echo x >/w/a; "
+               "touch /host/y 2>/dev/null || echo ro"), "changed\nother\nx\nro\n", "others given")
+    equal(read("lower", "a"), "one\n", "the host's file")
+    refused("the disk that the saved machine has", "run", "--from", "dev/one", "--disk", "64M",
+            "--", "true", status=125)
+    equal(os.listdir(os.path.join(OWN, "state/sandbox/cow")), [], "what is left")
+
+
+def test_c_2_a_rollback_shares_what_is_shared_now():
+    good("attach", at("other") + ":/other", "--vm", "dev")
+    good("detach", at("host"), "--vm", "dev")
+    there = read("host", "log")
+    good("rollback", "--yes", "dev", "one")
+    equal(sh("dev", "cat /other/x; ls -A /host; cat /w/a; echo no >/w/d/fifo; until grep -q no "
+             "/root/log; do sleep 0.1; done"), "other\nchanged\n", "shares after a rollback")
+    equal(read("host", "log"), there, "what is shared no longer")
+    good("detach", at("other"), "--vm", "dev")
+    good("rm", "-f", "dev")
+
+
+def test_d_an_image_in_snapshots():
+    good("image", "import", "--name", "base", write("base.tar", oci.tar(oci.base())))
+    good("create", "img", "--image", "base", "-v", at("other") + ":/other")
+    good("start", "img", limit=BOOT_S)
+    sh("img", "echo one >/file")
+    good("snapshot", "create", "img", "one")
+    sh("img", "echo two >/file")
+    good("rollback", "--yes", "img", "one")
+    equal(sh("img", "cat /file /other/x"), "one\nother\n", "rolled back")
+    good("fork", "img", "--prefix", "kid")
+    equal(sh("kid-1", "cat /file /other/x"), "one\nother\n", "the fork")
+    equal(good("run", "--from", "img/one", "--", "sh", "-c", "cat /file"), "one\n", "run")
+    good("image", "import", "--name", "empty", write("empty.tar", oci.tar([oci.plain("file")])))
+    refused("another image", "run", "--from", "img/one", "--image", "empty", "--", "true",
+            status=125)
+    good("rm", "-f", "img", "kid-1")
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main("snapshot parts", globals()))
