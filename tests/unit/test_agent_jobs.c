@@ -7,7 +7,24 @@
 #include "agent/ring.h"
 #include "tests/unit/agent_live.h"
 
-TestSuite(agent_jobs, .init = live_start, .fini = live_stop, .timeout = 60);
+static char *made[64];
+static size_t n_made;
+
+/* What a file holds, until the test ends. */
+static char *slurp(int fd, size_t *n)
+{
+	cr_assert_lt(n_made, 64);
+	return made[n_made++] = live_slurp(fd, n);
+}
+
+static void stop(void)
+{
+	while (n_made)
+		free(made[--n_made]);
+	live_stop();
+}
+
+TestSuite(agent_jobs, .init = live_start, .fini = stop, .timeout = 60);
 
 static uint64_t start(const char *script, struct client_exec x)
 {
@@ -34,8 +51,8 @@ static int attach(uint64_t id, uint32_t flags, struct attached *a, struct client
 	int rc = client_attach_run(c, id, flags, &x, w, w != NULL, &a->res, &a->e);
 
 	client_close(c);
-	a->out = live_slurp(x.fd[1], &a->n);
-	a->err = live_slurp(x.fd[2], &a->m);
+	a->out = slurp(x.fd[1], &a->n);
+	a->err = slurp(x.fd[2], &a->m);
 	close(x.fd[1]);
 	close(x.fd[2]);
 	return rc;
@@ -228,7 +245,7 @@ Test(agent_jobs, an_ordinary_one_can_be_left_and_gone_back_to)
 	cr_assert_eq(client_exec_run(c, &x, &w, 1, &res, &e), 0, "%s", e.msg);
 	client_close(c);
 	cr_expect(res.left);
-	cr_expect_str_eq(live_slurp(x.fd[1], &n), "a\n");
+	cr_expect_str_eq(slurp(x.fd[1], &n), "a\n");
 	cr_expect_eq(list(res.id).j.flags, PROTO_JOB_KEPT | PROTO_JOB_STDIN | PROTO_JOB_RUNNING);
 	cr_expect_eq(write(p[1], "c\n", 2), 2);
 	close(p[1]);
@@ -236,7 +253,7 @@ Test(agent_jobs, an_ordinary_one_can_be_left_and_gone_back_to)
 	cr_assert_eq(client_attach_run(c, res.id, 0, &x, NULL, 0, &res, &e), 0, "%s", e.msg);
 	client_close(c);
 	cr_expect_eq(res.code, 3);
-	cr_expect_str_eq(live_slurp(x.fd[1], &n), "a\nbc\n");
+	cr_expect_str_eq(slurp(x.fd[1], &n), "a\nbc\n");
 }
 
 struct other { uint64_t id; uint32_t flags; struct attached a; int rc; };
