@@ -97,17 +97,20 @@ static int would_build(const struct monitor_conf *mc, struct err *e)
 {
 	struct template_info *t;
 	struct template_key k;
-	int rc = template_key(&k, mc, e), n = rc ? rc : template_list(mc, &t, e);
+	int n = template_key(&k, mc, e);
 	bool there = false;
 
+	if (n < 0)
+		return n;
+	n = template_list(mc, &t, e);
+	if (n < 0)
+		return n;
 	for (int i = 0; i < n; i++)
 		there |= !strcmp(t[i].name, k.name);
-	if (n >= 0) {
-		free(t);
-		printf(there ? "would make nothing: template %s is there\n" :
-		       "would make template %s\n", k.name);
-	}
-	return n < 0 ? n : 0;
+	free(t);
+	printf(there ? "would make nothing: template %s is there\n" :
+	       "would make template %s\n", k.name);
+	return 0;
 }
 
 static int build(const struct monitor_conf *mc, struct err *e)
