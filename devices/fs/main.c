@@ -5,7 +5,10 @@
  * The main thread serves the control socket and waits for the end: of the transport, of
  * the parent, or a signal.
  *
- * #syscalls:fs poll
+ * A poll(2) with a time limit that was stopped (SIGSTOP, a host that sleeps) is gone on with by a
+ * call of its own.
+ *
+ * #syscalls:fs poll restart_syscall?
  */
 #include <fcntl.h>
 #include <getopt.h>
