@@ -104,7 +104,8 @@ static int ask(struct fsd *f, const char *words, const int *fds, size_t n_fds, c
 	}
 	answer[n] = '\0';
 	if (text)
-		snprintf(text, len, "%s", answer + (strncmp(answer, "ok ", 3) ? n : 3));
+		snprintf(text, len, "%.*s", (int)len - 1,
+			 answer + (strncmp(answer, "ok ", 3) ? n : 3));
 	if (!strncmp(answer, "ok", 2))
 		return 0;
 	return err_say(e, -EIO, "%.200s", answer + (strncmp(answer, "error ", 6) ? 0 : 6));

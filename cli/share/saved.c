@@ -80,8 +80,12 @@ int saved_read(int dir, struct shares *was, struct err *e)
 		return 0;
 	if (fd < 0 || fstat(fd, &st))
 		return err_set(e, -errno, "open the list of shared folders");
-	text = st.st_size > (off_t)LIST_MAX ? NULL : malloc((size_t)st.st_size + 1);
-	n = text ? read(fd, text, (size_t)st.st_size) : -1;
+	if (st.st_size > (off_t)LIST_MAX)
+		return err_say(e, -EBADMSG, "the list of shared folders is damaged");
+	text = malloc((size_t)st.st_size + 1);
+	if (!text)
+		return err_set(e, -ENOMEM, "read the list of shared folders");
+	n = read(fd, text, (size_t)st.st_size);
 	rc = n == st.st_size ? take(was, text, text + n) : -EBADMSG;
 	return rc ? err_say(e, rc, "the list of shared folders is damaged") : 0;
 }

@@ -70,7 +70,7 @@ char *autostart_unit(const char *name, const char *program, char *const *env)
 /* The folder of units, with the one of links in it; made if @make. -ENOENT without a sentence. */
 static int open_units(bool make, struct err *e)
 {
-	static const char *const below[] = { "", "/systemd", "/user", "/" WANTS };
+	static const char *const below[] = { "", "/systemd", "/user", ("/" WANTS) };
 	struct place p;
 	int dir, rc = places_config(&p, e);
 	size_t n, user = 0;

@@ -5,7 +5,7 @@
  * An input is a row of packets: a byte that says which descriptors come along (three times two
  * bits: none, a folder, an empty file, a file with the rest of the input), one with the
  * packet's length, so many bytes of words. Each packet is served by both, each has exactly one
- * answer, and afterwards no descriptor is left over.
+ * answer (of the monitor perhaps a question, which the next packet answers), and afterwards no descriptor is left over.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -68,21 +68,31 @@ static void put(int to, const uint8_t *words, size_t len, const int *fd, unsigne
 	BUG_ON(sendmsg(to, &m, MSG_NOSIGNAL) != (ssize_t)len);
 }
 
-static void one_answer(int fd)
+static void one_answer(int fd, bool may_ask)
 {
 	char line[FS_CONTROL_MAX + 1];
 	ssize_t n = recv(fd, line, sizeof(line), MSG_DONTWAIT);
 
 	BUG_ON(n < 2 || n > (ssize_t)FS_CONTROL_MAX);
-	BUG_ON(strncmp(line, "ok", 2) && strncmp(line, "error ", 6));
+	BUG_ON(strncmp(line, "ok", 2) && strncmp(line, "error ", 6) &&
+	       !(may_ask && n == 5 && !memcmp(line, "still", 5)));
 	BUG_ON(recv(fd, line, sizeof(line), MSG_DONTWAIT) >= 0);
 }
 
-static void snapshot(struct control *c, const int fd[3], bool diff)
+static void snapshot(struct control *c, const int fd[3], unsigned flags)
 {
 	for (unsigned i = 0; i < 3; i++)
 		close(fd[i]);
-	control_answer(c, diff ? -EIO : 0, "pause=0");
+	if (flags & CONTROL_WAIT)
+		BUG_ON(control_ask(c, "still"));
+	else
+		control_answer(c, flags & CONTROL_DIFF ? -EIO : 0, "pause=0");
+}
+
+/* The packet after "still". */
+static void word(struct control *c, bool go)
+{
+	control_answer(c, go ? 0 : -ECANCELED, "pause=0");
 }
 
 struct both {
@@ -103,11 +113,11 @@ static void packet(struct both *b, unsigned kinds, const uint8_t *words, size_t 
 	if (len < 4 || memcmp(words, "lock", 4)) {
 		put(b->server_fd[0], words, len, fd, nfd);
 		BUG_ON(control_serve(&b->fs, &b->transport, b->server_fd[1]));
-		one_answer(b->server_fd[0]);
+		one_answer(b->server_fd[0], false);
 	}
 	put(b->monitor_fd[0], words, len, fd, nfd);
 	BUG_ON(loop_once(&b->loop) < 0);
-	one_answer(b->monitor_fd[0]);
+	one_answer(b->monitor_fd[0], true);
 	for (unsigned i = 0; i < nfd; i++)
 		close(fd[i]);
 }
@@ -131,7 +141,7 @@ static void serve(const uint8_t *in, size_t n)
 	static struct both b;
 	struct err e;
 
-	b = (struct both){ .monitor = { .snapshot = snapshot },
+	b = (struct both){ .monitor = { .snapshot = snapshot, .word = word },
 			   .transport = { .pool = { .jail = &jail } } };
 	pair(b.server_fd);
 	pair(b.monitor_fd);
