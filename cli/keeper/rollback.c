@@ -155,6 +155,7 @@ static int change_over(struct rollback *b)
 		fd_cleanup(&k->conf.root.disk_fd);
 		k->conf.root.disk_fd = b->c.root.disk_fd;
 		k->conf.shares = b->c.shares;		/* other numbers */
+		keeper_jobs_inherited(k);
 		event_write(&k->box, "rollback", json_pack("{s:s}", "from", b->dir));
 		return 0;
 	}

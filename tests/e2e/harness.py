@@ -87,6 +87,13 @@ def inspect(name):
     return json.loads(good("inspect", name))[0]
 
 
+def monitor(name):
+    """The process of that sandbox's machine."""
+    with open(os.path.join(ENV["XDG_STATE_HOME"], f"sandbox/sandboxes/{name}/state"),
+              encoding="utf-8") as f:
+        return json.load(f)["monitor"]
+
+
 def runtime():
     """What runs, or did, and was not swept."""
     path = os.path.join(ENV["XDG_RUNTIME_DIR"], "sandbox")

@@ -17,7 +17,7 @@ import tempfile
 import time
 import harness
 import oci
-from harness import (BOOT_S, ENV, RUN_S, SANDBOX, Failure, at, check, equal, good, read,
+from harness import (BOOT_S, ENV, RUN_S, SANDBOX, Failure, at, check, equal, good, monitor, read,
                      refused, sandbox, start, tree, wait, write)
 from registry import Registry
 
