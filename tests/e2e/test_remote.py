@@ -241,11 +241,14 @@ def test_b_1_only_commits_travel():
 
 def test_long_b_2_a_push_changes_what_is_checked_out():
     path = at("repo")
-    attach(path + ":/srv/repo")
+    refused("whether the sandbox has commits of its own", "attach", "--mode", "git", "--vm", "web",
+            path + ":/srv/repo", env=GIT_ENV)
+    git(path, "fetch", "-q", "sandbox-web")
     git(path, "merge", "-q", "--ff-only", "sandbox-web/work")
+    attach(path + ":/srv/repo")
     write("repo/kept", "three\n")
     git(path, "commit", "-qam", "third")
-    git(path, "push", "-q", "sandbox-web")
+    git(path, "push", "-q", "sandbox-web", "work")
     equal(good("exec", "web", "--", "cat", "/srv/repo/kept"), "three\n", "checked out")
     good("exec", "web", "--", "sh", "-c", "echo dirty >/srv/repo/kept")
     write("repo/kept", "four\n")

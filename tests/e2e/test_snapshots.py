@@ -73,14 +73,17 @@ class Vm:
         equal((r.returncode, r.stderr), (0, b""), f"{script!r} in the guest")
         return r.stdout.decode()
 
-    def save(self, folder, diff=False):
-        """Answer of the monitor as a dict. A difference gets its base from the template."""
+    def ask(self, folder, words):
         os.mkdir(folder)
         fds = [os.open(os.path.join(folder, n), os.O_RDWR | os.O_CREAT, 0o600)
                for n in ("state", "memory", "sums")]
-        socket.send_fds(self.control, [b"snapshot diff" if diff else b"snapshot"], fds)
+        socket.send_fds(self.control, [words], fds)
         for fd in fds:
             os.close(fd)
+
+    def save(self, folder, diff=False):
+        """Answer of the monitor as a dict. A difference gets its base from the template."""
+        self.ask(folder, b"snapshot diff" if diff else b"snapshot")
         words = self.control.recv(500).decode().split()
         equal(words[0], "ok", f"the answer {words}")
         answer = dict(w.split("=") for w in words[1:])
@@ -319,19 +322,14 @@ def test_a_save_in_two_steps_stands_still_until_a_word():
         for word, says in (("no", "error who asked gave it up"), ("hm", "error who asked"),
                            ("go", "ok pause=")):
             folder = os.path.join(TOP, word)
-            os.mkdir(folder)
-            fds = [os.open(os.path.join(folder, n), os.O_RDWR | os.O_CREAT, 0o600)
-                   for n in ("state", "memory", "sums")]
-            socket.send_fds(vm.control, [b"snapshot wait"], fds)
-            for fd in fds:
-                os.close(fd)
+            vm.ask(folder, b"snapshot wait")
             equal(vm.control.recv(500), b"still", "the first answer")
             equal(os.stat(os.path.join(folder, "state")).st_size, 0, "the state so far")
             vm.control.send(word.encode())
             check(vm.control.recv(500).decode().startswith(says), f"the answer to {word}")
             equal(vm.run("echo alive"), "alive\n", f"after {word}")
         verify(os.path.join(TOP, "go"))
-        socket.send_fds(vm.control, [b"snapshot wait"], [2, 2, 2])
+        vm.ask(os.path.join(TOP, "gone"), b"snapshot wait")
         vm.control.close()
         equal(vm.run("echo alive"), "alive\n", "after who asked has gone")
 
