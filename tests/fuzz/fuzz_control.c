@@ -5,7 +5,8 @@
  * An input is a row of packets: a byte that says which descriptors come along (three times two
  * bits: none, a folder, an empty file, a file with the rest of the input), one with the
  * packet's length, so many bytes of words. Each packet is served by both, each has exactly one
- * answer (of the monitor perhaps a question, which the next packet answers), and afterwards no descriptor is left over.
+ * answer (the monitor's may be a question, which the next packet answers), and afterwards no
+ * descriptor is left over.
  */
 #include <fcntl.h>
 #include <sys/mman.h>
