@@ -16,7 +16,7 @@
 #include "cli/cli.h"
 #include "cli/store/autostart.h"
 #include "cli/store/event.h"
-#include "cli/keeper/job.h"
+#include "cli/keeper/work.h"
 #include "cli/keeper/priv.h"
 #include "cli/run/launch.h"
 #include "cli/base/sigs.h"
@@ -245,9 +245,9 @@ static int take_over(struct keeper *k, const char *name, int dir, struct err *e)
 
 int keeper_main(int argc, char **argv)
 {
-	struct keeper_job job = { .done = -1, .conn = -1 };
+	struct keeper_work work = { .done = -1, .conn = -1 };
 	struct keeper k = { .box = STORE_BOX_NONE, .m = MACHINE_NONE, .sigfd = -1, .listener = -1,
-			    .job = &job };
+			    .work = &work };
 	struct settings s = { 0 };
 	struct err e = { 0 };
 	enum store_life was;
@@ -280,7 +280,7 @@ int keeper_main(int argc, char **argv)
 	if (k.conf.from)
 		keeper_jobs_inherited(&k);
 	keeper_loop(&k);
-	keeper_job_end(&k);
+	keeper_work_end(&k);
 	epitaph(&k);
 	client_close(k.jobs);
 	machine_stop(&k.m);

@@ -52,11 +52,11 @@ struct keeper {
 	struct keeper_conn {
 		int fd;
 		bool hold;
-		struct keeper_req *later;	/* waits for the end of the job */
+		struct keeper_req *later;	/* waits for the end of the work under way */
 	} conns[KEEPER_CONNS_MAX];
 	size_t n_conns;
 	uint64_t ttl_at, idle_since;
-	struct keeper_job *job;		/* job.h */
+	struct keeper_work *work;		/* work.h */
 };
 
 /* One request as its function gets it. */
@@ -71,13 +71,13 @@ struct keeper_req {
 
 /*
  * Serve a request; 0 or -errno with a sentence. The keeper does nothing else meanwhile,
- * so it must end within a bounded time. What takes longer is a job (job.h).
+ * so it must end within a bounded time. What takes longer is work of its own (work.h).
  */
 typedef int (*keeper_serve_fn)(struct keeper *k, struct keeper_req *r, struct err *e);
 struct keeper_call {
 	const char *name;
 	keeper_serve_fn serve;
-	bool alone;		/* not while a job is at work: until then it waits */
+	bool alone;		/* not while other work is under way: until then it waits */
 };
 
 /* ---- in the keeper ---- */

@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include "cli/cli.h"
 #include "cli/store/event.h"
-#include "cli/keeper/job.h"
+#include "cli/keeper/work.h"
 #include "cli/keeper/priv.h"
 #include "cli/base/sigs.h"
 #include "cli/base/term.h"
@@ -56,8 +56,8 @@ static void drop(struct keeper *k, size_t i)
 {
 	if (k->conns[i].hold)
 		k->idle_since = term_now_ns();
-	if (k->job->conn == k->conns[i].fd)
-		k->job->conn = -1;
+	if (k->work->conn == k->conns[i].fd)
+		k->work->conn = -1;
 	keeper_drop_later(&k->conns[i]);
 	close(k->conns[i].fd);
 	k->conns[i] = k->conns[--k->n_conns];
@@ -157,13 +157,13 @@ static void server_ended(struct keeper *k)
 /* Of one that waits for an answer only the end is of interest. */
 static short events_of(const struct keeper *k, const struct keeper_conn *c)
 {
-	return c->later || c->fd == k->job->conn ? 0 : POLLIN;
+	return c->later || c->fd == k->work->conn ? 0 : POLLIN;
 }
 
 static void end_job(struct keeper *k)
 {
-	keeper_job_end(k);
-	server_ended(k);		/* the job may have been the first to see it */
+	keeper_work_end(k);
+	server_ended(k);		/* the thread at work may have been the first to see it */
 	keeper_take_later(k);
 }
 
@@ -182,11 +182,11 @@ void keeper_loop(struct keeper *k)
 			[P_LISTEN] = { k->listener, POLLIN, 0 },
 			[P_SIGNAL] = { k->sigfd, POLLIN, 0 },
 			[P_END] = { mon->pidfd, POLLIN, 0 },
-			[P_SERVER] = { k->job->at_work ? -1 : k->m.shared.fsd.pidfd, POLLIN, 0 },
+			[P_SERVER] = { k->work->at_work ? -1 : k->m.shared.fsd.pidfd, POLLIN, 0 },
 			[P_LOG] = { mon->log_fd, POLLIN, 0 },
 			[P_STATUS] = { mon->status_fd, POLLIN, 0 },
 			[P_JOBS] = { keeper_jobs_fd(k), POLLIN, 0 },
-			[P_JOB] = { k->job->at_work ? k->job->done : -1, POLLIN, 0 },
+			[P_JOB] = { k->work->at_work ? k->work->done : -1, POLLIN, 0 },
 		};
 		size_t n = k->n_conns;
 

@@ -40,7 +40,7 @@ void keeper_jobs_inherited(struct keeper *k);
 bool keeper_busy(struct keeper *k);
 /* A connection has something; false: it has ended. */
 bool keeper_take(struct keeper *k, struct keeper_conn *c);
-/* The job has ended: those that waited for it. */
+/* The work under way has ended: those that waited for it. */
 void keeper_take_later(struct keeper *k);
 /* Forget what it waits with. */
 void keeper_drop_later(struct keeper_conn *c);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * requests.c - packets of connections: taken, served at once or when the job that is at work
+ * requests.c - packets of connections: taken, served at once or when the work under way
  * has ended, answered.
  */
 #include <sys/socket.h>
-#include "cli/keeper/job.h"
+#include "cli/keeper/work.h"
 #include "cli/keeper/priv.h"
 
-#define WAITS 2		/* beside KEEPER_LATER: it is served when the job has ended */
+#define WAITS 2		/* beside KEEPER_LATER: it is served when that work has ended */
 
 /* One packet. Bytes of text (NUL at the end), 0 at the end of the connection, -errno. */
 static ssize_t receive(int fd, char *text, size_t len, struct keeper_req *r)
@@ -39,7 +39,7 @@ static int serve(struct keeper *k, struct keeper_req *r, struct err *e)
 
 	for (const struct keeper_call *c = keeper_calls; what && c->name; c++)
 		if (!strcmp(c->name, what))
-			return c->alone && k->job->at_work ? WAITS : c->serve(k, r, e);
+			return c->alone && k->work->at_work ? WAITS : c->serve(k, r, e);
 	return err_say(e, -EOPNOTSUPP, "the keeper of this sandbox does not know the request "
 		       "'%.40s'; it was started by another version of sandbox", what ? what : "");
 }
@@ -108,7 +108,7 @@ bool keeper_take(struct keeper *k, struct keeper_conn *c)
 
 void keeper_take_later(struct keeper *k)
 {
-	for (size_t i = 0; i < k->n_conns && !k->job->at_work; i++) {
+	for (size_t i = 0; i < k->n_conns && !k->work->at_work; i++) {
 		struct keeper_conn *c = &k->conns[i];
 		struct keeper_req *r = c->later;
 

@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include "cli/cli.h"
 #include "cli/store/event.h"
-#include "cli/keeper/job.h"
+#include "cli/keeper/work.h"
 #include "cli/keeper/priv.h"
 #include "cli/machine/snapdir.h"
 #include "cli/store/snapinfo.h"
@@ -97,12 +97,12 @@ int keeper_serve_snapshot(struct keeper *k, struct keeper_req *r, struct err *e)
 	if (!s)
 		return err_set(e, -ENOMEM, "snapshot");
 	s->parent = s->disk = -1;
-	k->job->work = work;
-	k->job->end = ended;
-	k->job->arg = s;
+	k->work->work = work;
+	k->work->end = ended;
+	k->work->arg = s;
 	rc = prepare(k, s, name, e);
 	if (!rc)
-		rc = keeper_job_start(k, r, e);
+		rc = keeper_work_start(k, r, e);
 	if (rc)
 		release(s);
 	return rc ? rc : KEEPER_LATER;

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* job.c - a thread, an eventfd, an answer. */
+/* work.c - a thread, an eventfd, an answer. */
 #include <sys/eventfd.h>
-#include "cli/keeper/job.h"
+#include "cli/keeper/work.h"
 #include "cli/keeper/priv.h"
 
 static void *run(void *arg)
 {
-	struct keeper_job *j = arg;
+	struct keeper_work *j = arg;
 	const uint64_t one = 1;
 
 	j->rc = j->work(j->arg, &j->e);
@@ -14,9 +14,9 @@ static void *run(void *arg)
 	return NULL;
 }
 
-int keeper_job_start(struct keeper *k, const struct keeper_req *r, struct err *e)
+int keeper_work_start(struct keeper *k, const struct keeper_req *r, struct err *e)
 {
-	struct keeper_job *j = k->job;
+	struct keeper_work *j = k->work;
 	int rc;
 
 	BUG_ON(j->at_work);
@@ -34,9 +34,9 @@ int keeper_job_start(struct keeper *k, const struct keeper_req *r, struct err *e
 	return 0;
 }
 
-void keeper_job_end(struct keeper *k)
+void keeper_work_end(struct keeper *k)
 {
-	struct keeper_job *j = k->job;
+	struct keeper_work *j = k->work;
 	json_t *answer;
 	uint64_t n;
 	int rc;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * job.h - one piece of the keeper's work that takes long, on a thread of its own: the keeper
+ * work.h - one piece of the keeper's work that takes long, on a thread of its own: the keeper
  * goes on serving meanwhile. Requests that must not come between (keeper_call.alone) wait
  * until it is done.
  */
-#ifndef CLI_KEEPER_JOB_H
-#define CLI_KEEPER_JOB_H
+#ifndef CLI_KEEPER_WORK_H
+#define CLI_KEEPER_WORK_H
 #include <pthread.h>
 #include "cli/keeper/keeper.h"
 
-#define KEEPER_LATER 1		/* result of a serve function: the job will answer */
+#define KEEPER_LATER 1		/* result of a serve function: the thread will answer */
 
-struct keeper_job {
+struct keeper_work {
 	bool at_work;
 	int done;		/* eventfd, readable once work() has returned; -1: none yet */
 	int conn;		/* who gets the answer; -1: who asked has gone */
@@ -26,7 +26,7 @@ struct keeper_job {
 };
 
 /* Begin; the caller has set work, end and arg, which are free again on failure. */
-int keeper_job_start(struct keeper *k, const struct keeper_req *r, struct err *e) must_check;
+int keeper_work_start(struct keeper *k, const struct keeper_req *r, struct err *e) must_check;
 /* Wait for its end if one is at work, and finish it. */
-void keeper_job_end(struct keeper *k);
+void keeper_work_end(struct keeper *k);
 #endif
