@@ -145,6 +145,8 @@ static int start(struct rollback *b)
 static int change_over(struct rollback *b)
 {
 	struct keeper *k = b->k;
+	struct store_state ended;
+	struct err none;
 	int rc;
 
 	machine_stop(&k->m);
@@ -164,6 +166,10 @@ static int change_over(struct rollback *b)
 	put_back(b);
 	k->stopping = true;
 	snprintf(k->state.reason, sizeof(k->state.reason), "%s", b->e->msg);
+	/* Who hears of it may start the sandbox at once, and must not find it running. */
+	ended = k->state;
+	ended.life = STORE_STOPPED;
+	(void)!store_state_write(&k->box, &ended, &none);
 	return rc;
 }
 
