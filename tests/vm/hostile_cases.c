@@ -241,12 +241,16 @@ static void random_registers(unsigned slot)
 	reset(slot);
 }
 
+/* What a device may write lies in `buffer`, or nowhere: this program has to live through it. */
 static void random_desc(struct desc *d)
 {
 	static const uint64_t places[] = { 0, MMIO, MEM_END - 64, HUGE_ADDRESS, 0x80000000 };
+	uint64_t at = rnd() % (sizeof(buffer) - 5000);
+	bool here = rnd() % 8;
 
-	d->addr = rnd() % 8 ? HERE + rnd() % sizeof(buffer) : places[rnd() % 5] + rnd() % 128;
-	d->len = rnd() % 8 ? (uint32_t)(rnd() % 5000) : (uint32_t)rnd();
+	d->addr = here ? HERE + at : places[rnd() % 5] + rnd() % 128;
+	d->len = (uint32_t)(rnd() % 8 ? rnd() % 5000 : here && rnd() % 2 ? sizeof(buffer) - at :
+			    rnd() | 1u << 31);
 	d->flags = (uint16_t)(rnd() % 8 ? rnd() % 4 : rnd());
 	d->next = (uint16_t)(rnd() % 8 ? rnd() % QSIZE : rnd());
 }
