@@ -158,7 +158,7 @@ fs() {
 	FSD=$(readlink -f "$O")/tests/jail/record-fsd scripts fs
 }
 e2e() {
-	step "e2e: build" 600 one $MAKE $jobs all guest jail-test-build "$O/tests/fs/posix"
+	step "e2e: build" 600 one $MAKE $jobs all guest jail-test-build vm-test-build "$O/tests/fs/posix"
 	SANDBOX_VMM=$(readlink -f "$O")/tests/jail/record \
 		SANDBOX_FSD=$(readlink -f "$O")/tests/jail/record-fsd scripts e2e
 }
