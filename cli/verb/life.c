@@ -123,30 +123,30 @@ static const struct opt stop_table[] = {
 	{ 0 },
 };
 
-/* With --all, the words are those that run. Released with the names. */
-static char **all_running(struct named *n, struct err *e)
+/* With --all, the words are those that run. */
+static int all_running(struct named *n, struct err *e)
 {
-	size_t count, kept = 0;
-	char **names = store_names(&count, e);
+	int kept = 0, rc = named_every(n, e);
 
-	for (size_t i = 0; names && i < count; i++) {
+	for (int i = 0; !rc && i < n->n_words; i++) {
 		struct store_state s = { 0 };
 		struct store_box b;
 		struct err quiet = { 0 };
-		bool runs = !store_open(&b, names[i], &quiet) && !store_state(&b, &s, &quiet) &&
+		bool runs = !store_open(&b, n->words[i], &quiet) &&
+			    !store_state(&b, &s, &quiet) &&
 			    (s.life == STORE_RUNNING || s.life == STORE_STARTING);
 
 		store_close(&b);
 		if (runs)
-			names[kept++] = names[i];
+			n->words[kept++] = n->words[i];
 		else
-			free(names[i]);
+			free(n->words[i]);
 	}
-	if (!names)
-		return NULL;
-	names[kept] = NULL;
-	n->n_words = (int)kept;
-	return names;
+	if (rc)
+		return rc;
+	n->words[kept] = NULL;
+	n->n_words = kept;
+	return 0;
 }
 
 static int stop_one(const struct named *n, const char *name, bool *was, struct err *e)
@@ -172,31 +172,26 @@ static int stop_main(const struct verb *v, int argc, char **argv)
 	struct err e = { 0 };
 	int status = named_begin(v, argc, argv, &n, 0, 0);
 	json_t *all = status < 0 && n.json ? json_array() : NULL;
-	char **names = NULL, **words;
 
 	if (status < 0 && !n.all == !n.n_words) {
 		cli_say("stop: give names, or --all");
 		status = CLI_USAGE;
 	}
-	words = n.words;
-	if (status < 0 && n.all)
-		words = names = all_running(&n, &e);
-	if (status < 0 && !words)
+	if (status < 0 && n.all && all_running(&n, &e))
 		status = named_failed(v, &e);
 	if (status < 0) {
 		status = CLI_OK;
-		for (int i = 0; words && i < n.n_words; i++) {
+		for (int i = 0; i < n.n_words; i++) {
 			bool was = false;
 			int rc;
 
 			e = (struct err){ 0 };
-			rc = stop_one(&n, words[i], &was, &e);
+			rc = stop_one(&n, n.words[i], &was, &e);
 			if (rc || n.json || !n.dry_run)
-				tell(v, &n, all, words[i], rc, &e, was ? "did not run" :
+				tell(v, &n, all, n.words[i], rc, &e, was ? "did not run" :
 				     n.dry_run ? "would stop" : "stopped", &status);
 		}
 	}
-	store_names_free(names);
 	return finish(&n, all, status);
 }
 

@@ -195,9 +195,25 @@ int named_begin(const struct verb *v, int argc, char **argv, struct named *n, in
 	return -1;
 }
 
+int named_every(struct named *n, struct err *e)
+{
+	size_t count;
+	char **names = store_names(&count, e);
+
+	if (!names)
+		return e->code;
+	free(n->words);
+	n->words = n->every = names;
+	n->n_words = (int)count;
+	return 0;
+}
+
 void named_end(struct named *n)
 {
-	free(n->words);
+	if (n->every)
+		store_names_free(n->every);
+	else
+		free(n->words);
 	settings_free(&n->set);
 	run_conf_free(&n->conf);
 }

@@ -30,6 +30,7 @@ struct named {
 	bool tmux;			/* shell: in the guest's tmux */
 	char **words;			/* what is no flag; NULL at the end */
 	int n_words;
+	char **every;			/* the words, if named_every() filled them in */
 };
 
 /* Rows for the tables of several verbs. */
@@ -58,6 +59,11 @@ void named_rows(struct opt table[static NAMED_ROWS_MAX], const char *names,
  */
 int named_begin(const struct verb *v, int argc, char **argv, struct named *n, int min, int max);
 void named_end(struct named *n);
+/*
+ * The names of all sandboxes become the words, as if the person had given them. One of them
+ * may be gone when its turn comes; that is no failure then, see n->every. 0, or -errno.
+ */
+int named_every(struct named *n, struct err *e) must_check;
 /* Parse one flag, and keep its text in n->set if it is a setting. */
 int named_keep_flag(struct named *n, const struct opt *row, const char *value,
 		    struct err *e) must_check;

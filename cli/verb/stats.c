@@ -36,30 +36,22 @@ static int stats_main(const struct verb *v, int argc, char **argv)
 {
 	struct named n;
 	struct err e = { 0 };
-	size_t count = 0;
 	int status = named_begin(v, argc, argv, &n, 0, 0);
 	json_t *all = status < 0 && n.json ? json_array() : NULL;
-	char **names = status < 0 && !n.n_words ? store_names(&count, &e) : NULL;
 
-	if (status < 0 && !n.n_words && !names)
+	if (status < 0 && !n.n_words && named_every(&n, &e))
 		status = named_failed(v, &e);
 	if (status < 0 && !n.json)
 		printf("%-24s %-8s %10s %12s %12s %12s\n", "NAME", "RUNNING", "CPU", "RESIDENT",
 		       "PRIVATE", "SHARED");
 	if (status < 0) {
-		size_t end = n.n_words ? (size_t)n.n_words : names ? count : 0;
-
 		status = CLI_OK;
-		for (size_t i = 0; i < end; i++) {
-			int rc = stats_one(&n, n.n_words ? n.words[i] : names[i], all, &e);
-
-			if (rc && n.n_words)
+		for (int i = 0; i < n.n_words; i++)
+			if (stats_one(&n, n.words[i], all, &e) && !n.every)
 				status = named_failed(v, &e);
-		}
 		if (n.json && named_print_json(all))
 			status = CLI_FAILED;
 	}
-	store_names_free(names);
 	named_end(&n);
 	return fflush(stdout) ? CLI_FAILED : status;
 }

@@ -263,38 +263,33 @@ static int status_main(const struct verb *v, int argc, char **argv)
 {
 	struct named n;
 	struct err e = { 0 };
-	size_t count = 0;
 	int status = named_begin(v, argc, argv, &n, 0, 0);
 	json_t *all = status < 0 && n.json ? json_array() : NULL;
-	char **names = status < 0 && !n.n_words ? store_names(&count, &e) : NULL;
 
-	if (status < 0 && !n.n_words && !names)
+	if (status < 0 && !n.n_words && named_every(&n, &e))
 		status = named_failed(v, &e);
 	if (status < 0) {
-		size_t end = n.n_words ? (size_t)n.n_words : names ? count : 0;
-
 		status = CLI_OK;
-		if (!end && !n.json)
+		if (!n.n_words && !n.json)
 			puts("there are no sandboxes; 'sandbox create NAME' makes one, and 'sandbox "
 			     "doctor' checks this host");
-		for (size_t i = 0; i < end; i++) {
+		for (int i = 0; i < n.n_words; i++) {
 			json_t *o;
 
 			e = (struct err){ 0 };
-			o = status_look(n.n_words ? n.words[i] : names[i], &e);
+			o = status_look(n.words[i], &e);
 			if (o && n.json)
 				json_array_append(all, o);
 			else if (o)
 				print(o);
 			/* One that was removed meanwhile is no failure unless it was asked for. */
-			else if (n.n_words || e.code != -ENOENT)
+			else if (!n.every || e.code != -ENOENT)
 				status = named_failed(v, &e);
 			json_decref(o);
 		}
 		if (n.json && named_print_json(all))
 			status = CLI_FAILED;
 	}
-	store_names_free(names);
 	named_end(&n);
 	return fflush(stdout) ? CLI_FAILED : status;
 }
