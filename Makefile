@@ -54,7 +54,7 @@ obj-$(CONFIG_VIRTIO_RNG) += devices/rng.o
 obj-$(CONFIG_VIRTIO_VSOCK) += $(addprefix devices/,vsock.o vsock_conn.o vsock_flow.o vsock_host.o)
 obj-y += $(patsubst %.c,%.o,$(wildcard firmware/*.c))
 obj-y += $(patsubst %.c,%.o,$(filter-out devices/fs/main.c,$(wildcard devices/fs/*.c)))
-obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c)))
+obj-y += $(patsubst %.c,%.o,$(filter-out agent/main.c,$(wildcard agent/*.c agent/client/*.c)))
 
 # Programs: NAME-src are the files with main() and what only this program needs.
 PROGRAM_NAMES   := sandbox-vmm sandbox-fsd sandbox guestctl
@@ -71,7 +71,7 @@ JAIL_SRC := $(filter-out vmm/jail_filters.c,$(patsubst %.o,%.c,$(filter vmm/% de
 
 # The agent: static, against musl, nothing shared with the host but the protocol.
 AGENT_CC  := musl-gcc
-AGENT_SRC := $(filter-out agent/client%.c,$(wildcard agent/*.c))
+AGENT_SRC := $(wildcard agent/*.c)
 
 # Static programs that tests put into a guest.
 GUEST_TESTS := $(addprefix $(O)/tests/vm/,avx_state dirty_pages guest_features) \

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include "agent/client.h"
+#include "agent/client/client.h"
 
 #define LIMIT_MS 120000
 

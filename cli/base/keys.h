@@ -4,7 +4,7 @@
  */
 #ifndef CLI_BASE_KEYS_H
 #define CLI_BASE_KEYS_H
-#include "agent/client.h"
+#include "agent/client/client.h"
 #include "vmm/base.h"
 
 #define KEYS_DEFAULT "ctrl-p,ctrl-q"	/* as people know it from docker */

@@ -5,7 +5,7 @@
  */
 #ifndef CLI_MACHINE_MACHINE_H
 #define CLI_MACHINE_MACHINE_H
-#include "agent/client.h"
+#include "agent/client/client.h"
 #include "cli/machine/monitor.h"
 #include "cli/machine/rundir.h"
 #include "cli/share/shared.h"

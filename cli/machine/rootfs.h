@@ -8,7 +8,7 @@
  */
 #ifndef CLI_MACHINE_ROOTFS_H
 #define CLI_MACHINE_ROOTFS_H
-#include "agent/client.h"
+#include "agent/client/client.h"
 #include "cli/image/image.h"
 
 #define ROOTFS_DISK_MIN (16ull << 20)

@@ -8,7 +8,7 @@
  */
 #ifndef CLI_RUN_EXECUTE_H
 #define CLI_RUN_EXECUTE_H
-#include "agent/client.h"
+#include "agent/client/client.h"
 #include "cli/base/result.h"
 #include "cli/run/conf.h"
 #include "cli/run/record.h"

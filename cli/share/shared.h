@@ -5,7 +5,7 @@
  */
 #ifndef CLI_SHARE_SHARED_H
 #define CLI_SHARE_SHARED_H
-#include "agent/client.h"
+#include "agent/client/client.h"
 #include "cli/share/fsd.h"
 #include "cli/share/upper.h"
 

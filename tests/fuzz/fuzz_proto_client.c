@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "agent/client_priv.h"
+#include "agent/client/priv.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -8,7 +8,7 @@
 set -u
 cd "$(dirname "$0")/../.." || exit
 flags=(-std=gnu17 -D_GNU_SOURCE -I. -include "$O/config.h" -DSANDBOX_VERSION='"lint"')
-mapfile -t sources < <(ls {vmm,devices,devices/fs,firmware,agent,cli,cli/*}/*.c 2>/dev/null)
+mapfile -t sources < <(ls {vmm,devices,devices/fs,firmware,agent,agent/client,cli,cli/*}/*.c 2>/dev/null)
 mapfile -t scripts < <(grep -lE '^#!/bin/(ba)?sh' .ci/run ./*/*.sh ./*/*/*.sh bench/* 2>/dev/null)
 failed=0
 

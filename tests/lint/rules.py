@@ -2,8 +2,8 @@
 """The rules that check.py enforces, as tables."""
 
 # What every part of the command may use of the rest of the tree.
-CLI = ("cli/cli.h", "vmm/base.h", "vmm/log.h", "agent/proto.h", "agent/client.h", "agent/helper.h",
-       "agent/unpack.h")
+CLI = ("cli/cli.h", "vmm/base.h", "vmm/log.h", "agent/proto.h", "agent/client/client.h",
+       "agent/helper.h", "agent/unpack.h")
 
 # Who may include whom ("..."). The first line whose pattern matches a file decides; `%` in what
 # is allowed stands for the first word of the file's own name, so vsock_conn.c may include
@@ -24,7 +24,9 @@ INCLUDES = (
                              "devices/%_*.h",
                              "agent/proto.h")),
     ("firmware/*",          ("vmm/base.h", "vmm/log.h", "vmm/gmem.h", "firmware/*")),
-    ("agent/*",             ("agent/*",)),
+    # The host's half uses the guest's, never the other way round: all but agent/client/.
+    ("agent/client/*",      ("agent/*",)),
+    ("agent/*",             ("agent/[!c]*", "agent/c[!l]*")),
     # The command's folders are layers: each may use those above it in this list.
     ("cli/base/*",          CLI + ("cli/base/*",)),
     ("cli/store/*",         CLI + ("cli/base/*", "cli/store/*")),

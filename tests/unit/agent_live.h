@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "agent/client.h"
+#include "agent/client/client.h"
 #include "agent/server.h"
 
 #define UNUSED __attribute__((unused))

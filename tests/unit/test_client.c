@@ -14,7 +14,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include "agent/client.h"
+#include "agent/client/client.h"
 
 static uint8_t buf[PROTO_PAYLOAD_MAX * 8];
 static struct proto_wr w;

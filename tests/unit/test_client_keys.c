@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <string.h>
 
-#include "agent/client.h"
+#include "agent/client/client.h"
 
 TestSuite(client_keys, .timeout = 30);
 

@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include "agent/client.h"
+#include "agent/client/client.h"
 
 #define ENV_MAX 64
 #define DEFAULT_WAIT_MS 60000

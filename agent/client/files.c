@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * client_files.c - control and file requests: one message, perhaps a stream, one
+ * files.c - control and file requests: one message, perhaps a stream, one
  * answer.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "agent/client_priv.h"
+#include "agent/client/priv.h"
 
 #define SMALL 1024u
 

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * client_jobs.c - executions of others: listed, signalled, watched.
+ * jobs.c - executions of others: listed, signalled, watched.
  */
 #include <errno.h>
 
-#include "agent/client_priv.h"
+#include "agent/client/priv.h"
 
 #define SMALL		1024u
 #define READ_TURNS	16	/* of client_events(): who talks all the time has to wait */

@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "agent/client_priv.h"
+#include "agent/client/priv.h"
 
 /* ---- errors and time --------------------------------------------------- */
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * client_exec.c - executions: begun, attached to, waited for.
+ * exec.c - executions: begun, attached to, waited for.
  */
 #include <errno.h>
 #include <string.h>
 
-#include "agent/client_priv.h"
+#include "agent/client/priv.h"
 
 #define SMALL 1024u
 

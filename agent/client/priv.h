@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* client_priv.h - inside of struct client; for agent/client*.c and their tests only. */
+/* priv.h - inside of struct client; for this folder and its tests only. */
 #ifndef AGENT_CLIENT_PRIV_H
 #define AGENT_CLIENT_PRIV_H
 
-#include "agent/client.h"
+#include "agent/client/client.h"
 
 #define CLIENT_TX_LOW 65536u	/* no more stdin is read while that much waits */
 #define CLIENT_TX_MAX (PROTO_EXEC_MAX + 4u * PROTO_PAYLOAD_MAX)

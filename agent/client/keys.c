@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * client_keys.c - the keys by which a person leaves a terminal, found among what is typed.
+ * keys.c - the keys by which a person leaves a terminal, found among what is typed.
  *
  * Bytes that may be their beginning are held back until it is clear. After a mismatch the
  * search goes on with the longest end of those bytes that may again be a beginning.
  */
 #include <string.h>
 
-#include "agent/client_priv.h"
+#include "agent/client/priv.h"
 
 /* Of the first `have` bytes, how many at the end are a (shorter) beginning. */
 static uint8_t fallback(const struct client_keys *k)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * client_run.c - the loop that runs one request.
+ * run.c - the loop that runs one request.
  *
  * The caller's descriptors are shared with other processes (a shell, a terminal),
  * so their blocking mode is left alone. A descriptor is read only when poll(2) says so.
@@ -22,7 +22,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#include "agent/client_priv.h"
+#include "agent/client/priv.h"
 
 /* ---- output ------------------------------------------------------------ */
 

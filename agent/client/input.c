@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * client_input.c - what the agent says, checked and acted upon.
+ * input.c - what the agent says, checked and acted upon.
  *
  * One function per message. A message that has no place in the state of the
  * connection breaks it: nothing that comes after such a message can be believed.
@@ -8,7 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "agent/client_priv.h"
+#include "agent/client/priv.h"
 
 static int bad(struct client *c, const struct proto_hdr *h)
 {
