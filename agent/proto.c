@@ -99,6 +99,32 @@ const char *proto_attr_str(const struct proto_attr *a, size_t max)
 	return (const char *)a->val;
 }
 
+/* Bytes of the character that @p begins with; 0: none that may be shown. */
+static size_t char_len(const unsigned char *p)
+{
+	static const uint32_t least[] = { 0, 0x20, 0xa0, 0x800, 0x10000 };
+	size_t n = *p < 0x80 ? 1 : *p < 0xc0 || *p > 0xf7 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
+	uint32_t c = n < 2 ? *p : *p & (0x7fu >> n);
+
+	for (size_t i = 1; i < n; i++) {
+		if ((p[i] & 0xc0) != 0x80)	/* the NUL, too */
+			return 0;
+		c = c << 6 | (p[i] & 0x3f);
+	}
+	return c < least[n] || c == 0x7f || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ? 0 : n;
+}
+
+void proto_tame(char *text)
+{
+	while (*text) {
+		size_t n = char_len((const unsigned char *)text);
+
+		if (!n)
+			*text = '?';
+		text += n ? n : 1;
+	}
+}
+
 int proto_attr_text(const struct proto_attr *a, char *text, size_t max)
 {
 	const char *s = proto_attr_str(a, max);
@@ -106,9 +132,7 @@ int proto_attr_text(const struct proto_attr *a, char *text, size_t max)
 	if (!s)
 		return -EBADMSG;
 	memcpy(text, s, a->len);
-	for (; *text; text++)
-		if ((unsigned char)*text < 0x20 || *text == 0x7f)
-			*text = '?';
+	proto_tame(text);
 	return 0;
 }
 

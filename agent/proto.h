@@ -276,7 +276,10 @@ bool proto_rd_attr(struct proto_rd *r, struct proto_attr *a);
 int proto_attr_u64(const struct proto_attr *a, uint64_t *out);
 /* String attribute: a NUL at the end and nowhere else; `max` counts it. NULL when not so. */
 const char *proto_attr_str(const struct proto_attr *a, size_t max);
-/* The same copied to `text` (max bytes) for a person's terminal: control characters become '?'. */
+/* For a person's terminal, and for JSON: each byte of a control character, or that is no UTF-8, is
+ * made a '?'. */
+void proto_tame(char *text);
+/* A string attribute, tamed, copied to `text` (max bytes). */
 int proto_attr_text(const struct proto_attr *a, char *text, size_t max);
 
 /* Header at the start of buf (at least PROTO_HDR_LEN bytes). No check of the values. */

@@ -4,6 +4,7 @@
  * version, and the hint for a word that is no verb.
  */
 #include <sys/utsname.h>
+#include "agent/proto.h"
 #include "cli/cli.h"
 #include "cli/machine/kernel.h"
 #include "cli/base/places.h"
@@ -65,6 +66,20 @@ static const struct { const char *verbs, *what; } tree[] = {
 	{ "doctor completion version help", "this host, and this program" },
 };
 
+/* A path, or what an archive says, may be made to move a terminal's cursor. */
+static void tame_lines(char *p)
+{
+	char *end;
+
+	while ((end = strchr(p, '\n'))) {
+		*end = '\0';
+		proto_tame(p);
+		*end = '\n';
+		p = end + 1;
+	}
+	proto_tame(p);
+}
+
 void cli_say(const char *fmt, ...)
 {
 	char line[1200] = "sandbox: ";
@@ -76,6 +91,7 @@ void cli_say(const char *fmt, ...)
 	n = vsnprintf(line + len, sizeof(line) - len - 1, fmt, ap);
 	va_end(ap);
 	len = n < 0 ? len : strnlen(line, sizeof(line) - 2);
+	tame_lines(line);
 	line[len++] = '\n';
 	term_progress_end();
 	if (write(STDERR_FILENO, line, len) < 0)

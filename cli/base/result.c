@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include "cli/base/result.h"
+#include "cli/base/text.h"
 
 #define US_PER_MS 1000.0
 
@@ -108,7 +109,7 @@ static json_t *jail(const struct result *r)
 
 static json_t *describe(const struct result *r)
 {
-	return json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:s?}",
+	return json_pack("{s:i, s:o, s:b, s:b, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o, s:o}",
 		"exit_code", r->status,
 		"signal", r->signal ? json_integer(r->signal) : json_null(),
 		"timed_out", r->timed_out,
@@ -122,7 +123,7 @@ static json_t *describe(const struct result *r)
 		"peak_memory_bytes",
 		r->peak_memory ? json_integer((json_int_t)r->peak_memory) : json_null(),
 		"jail", r->jail ? jail(r) : json_null(),
-		"error", r->error);
+		"error", text_json(r->error));
 }
 
 static int write_all(int fd, const char *p, size_t n)

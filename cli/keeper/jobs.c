@@ -9,6 +9,7 @@
  * the end of the guest itself.
  */
 #include "cli/base/term.h"
+#include "cli/base/text.h"
 #include "cli/cli.h"
 #include "cli/keeper/priv.h"
 #include "cli/store/event.h"
@@ -23,7 +24,6 @@ static void note(const struct proto_job *j, void *arg)
 {
 	struct keeper *k = arg;
 	const struct proto_exit *x = &j->res;
-	json_t *command = json_string(j->command);
 
 	event_write(&k->box, "exit", json_pack("{s:I, s:i, s:I, s:b, s:b, s:b, s:o}",
 		"id", (json_int_t)j->id,
@@ -33,7 +33,7 @@ static void note(const struct proto_job *j, void *arg)
 		"timed_out", (int)!!(x->result & PROTO_R_TIMED_OUT),
 		"oom", (int)!!(x->result & PROTO_R_OOM),
 		"truncated", (int)!!(x->result & (PROTO_R_TRUNC_STDOUT | PROTO_R_TRUNC_STDERR)),
-		"command", command ? command : json_null()));
+		"command", text_json(j->command)));
 	k->idle_since = term_now_ns();
 	if (k->last_of && j->id == k->last_of && !k->stopping)
 		keeper_stop(k, GRACE_NS, "the command that it was made for has ended");

@@ -21,6 +21,7 @@
 #include "cli/run/launch.h"
 #include "cli/base/sigs.h"
 #include "cli/base/term.h"
+#include "cli/base/text.h"
 
 #define NS_PER_S	1000000000ull
 #define STOP_GRACE_NS	(10 * NS_PER_S)
@@ -168,7 +169,7 @@ static void note_end(struct keeper *k)
 	    store_state_write(&k->box, s, &e))
 		cli_say("%s", e.msg);
 	event_write(&k->box, s->life == STORE_CRASHED ? "crashed" : "stopped",
-		    json_pack("{s:s}", "reason", s->reason));
+		    json_pack("{s:o}", "reason", text_json(s->reason)));
 }
 
 /* ---- the start --------------------------------------------------------- */
@@ -224,7 +225,7 @@ static void note_failure(struct keeper *k, enum store_life was, const struct err
 	if (k->m.mon.tail_len &&
 	    store_write(&k->box, "console", k->m.mon.tail, k->m.mon.tail_len, &e))
 		cli_say("%s", e.msg);
-	event_write(&k->box, "start-failed", json_pack("{s:s}", "reason", why->msg));
+	event_write(&k->box, "start-failed", json_pack("{s:o}", "reason", text_json(why->msg)));
 }
 
 static int take_over(struct keeper *k, const char *name, int dir, struct err *e)

@@ -4,6 +4,7 @@
  * has ended, answered.
  */
 #include <sys/socket.h>
+#include "cli/base/text.h"
 #include "cli/keeper/work.h"
 #include "cli/keeper/priv.h"
 
@@ -50,7 +51,7 @@ void keeper_answer(int conn, json_t *o, int rc, const struct err *e)
 
 	if (rc) {
 		json_object_clear(o);
-		json_object_set_new(o, "error", json_string(e->msg));
+		json_object_set_new(o, "error", text_json(e->msg));
 		json_object_set_new(o, "code", json_integer(-rc));
 	} else {
 		json_object_set_new(o, "ok", json_true());

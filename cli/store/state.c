@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include "cli/base/text.h"
 #include "cli/store/store.h"
 
 #define FILE_MAX	(1u << 20)
@@ -131,11 +132,11 @@ static int read_state(const struct store_box *b, struct store_state *s, struct e
 
 int store_state_write(const struct store_box *b, const struct store_state *s, struct err *e)
 {
-	json_t *o = json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:s, s:s}",
+	json_t *o = json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:s, s:o}",
 		"state", lives[s->life], "keeper", (int)s->keeper, "monitor", (int)s->vmm,
 		"created_ns", (json_int_t)s->created_ns, "started_ns", (json_int_t)s->started_ns,
 		"ended_ns", (json_int_t)s->ended_ns, "ready_ns", (json_int_t)s->ready_ns,
-		"restored", s->restored, "runtime", s->runtime, "reason", s->reason);
+		"restored", s->restored, "runtime", s->runtime, "reason", text_json(s->reason));
 	auto_mem char *text = o ? json_dumps(o, JSON_INDENT(1)) : NULL;
 
 	json_decref(o);

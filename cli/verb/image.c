@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/image/make.h"
 #include "cli/base/parse.h"
+#include "cli/base/text.h"
 #include "cli/verb/image_use.h"
 
 struct image_conf { struct image_make make; bool json, force; };
@@ -228,6 +229,7 @@ static int list_line(const char *name, const char *id, void *arg)
 {
 	struct err e = { 0 };
 	struct image im;
+	const char *date;
 	char size[32];
 
 	(void)arg;
@@ -235,9 +237,9 @@ static int list_line(const char *name, const char *id, void *arg)
 		printf("%-24s %.*s  damaged\n", name ? name : "-", IMAGE_SHORT, id);
 		return 0;
 	}
+	date = json_string_value(json_object_get(im.manifest, "date"));
 	printf("%-24s %.*s  %-6s %8s  %s\n", name ? name : "-", IMAGE_SHORT, id, im.type,
-	       parse_size_text(im.size >> 10 << 10, size),
-	       json_string_value(json_object_get(im.manifest, "date")));
+	       parse_size_text(im.size >> 10 << 10, size), date ? date : "-");
 	image_close(&im);
 	return 0;
 }
@@ -249,7 +251,7 @@ static int list_json(const char *name, const char *id, void *arg)
 	json_t *o;
 
 	if (image_open(&im, id, false, &e)) {
-		o = json_pack("{s:s, s:s}", "id", id, "error", e.msg);
+		o = json_pack("{s:s, s:o}", "id", id, "error", text_json(e.msg));
 	} else {
 		o = json_copy(im.manifest);
 		json_object_set_new(o, "id", json_string(id));

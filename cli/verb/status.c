@@ -8,6 +8,7 @@
  */
 #include "cli/base/parse.h"
 #include "cli/base/term.h"
+#include "cli/base/text.h"
 #include "cli/run/limits.h"
 #include "cli/verb/drift.h"
 #include "cli/verb/named.h"
@@ -25,7 +26,7 @@ static json_t *ask_keeper(const struct store_state *s)
 	json_t *answer = NULL;
 
 	if (conn < 0 || keeper_ask(conn, "status", NULL, NULL, 0, ANSWER_MS, &answer, &e))
-		return json_pack("{s:s}", "error", e.msg);
+		return json_pack("{s:o}", "error", text_json(e.msg));
 	json_object_del(answer, "ok");
 	return answer;
 }
@@ -45,7 +46,7 @@ static json_t *ask_agent(const struct store_state *s)
 			      (json_int_t)client_features(c), "answered_ms",
 			      (double)(term_now_ns() - since) / 1e6);
 	else
-		o = json_pack("{s:s}", "error", ce.msg);
+		o = json_pack("{s:o}", "error", text_json(ce.msg));
 	client_close(c);
 	return o;
 }

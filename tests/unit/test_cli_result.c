@@ -52,6 +52,13 @@ Test(cli_result, walls_that_stand_and_those_that_do_not)
 			 "\"limits\":[],\"server\":null}"));
 }
 
+Test(cli_result, a_sentence_that_is_no_text_is_told_all_the_same)
+{
+	struct result r = { .status = 125, .error = "open /\xff\33x: cut \xc3" };
+
+	cr_assert(strstr(written(&r, -1, -1), "\"error\":\"open /??x: cut ?\"}"));
+}
+
 Test(cli_result, output_as_text_or_base64)
 {
 	struct result r = { .trunc_stderr = true, .error = "a \"word\"" };

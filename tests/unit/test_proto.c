@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* The codec: what is written is read back, and nothing malformed passes. */
+#include <stdio.h>
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <string.h>
@@ -267,6 +268,27 @@ Test(proto, error_round_trip_and_refusals)
 	begin(PROTO_ERROR);
 	proto_wr_num(&w, PROTO_K_CODE, 1ull << 32);
 	cr_expect_eq(proto_error_read(buf + 8, end(), &code, &about, msg), -EBADMSG, "huge code");
+}
+
+static const char *tame(const char *text)
+{
+	static char copy[64];
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	proto_tame(copy);
+	return copy;
+}
+
+Test(proto, what_is_no_text_or_moves_a_cursor_is_tamed)
+{
+	cr_expect_str_eq(tame("plain, \xc3\xa4 \xe2\x82\xac \xf0\x9f\x99\x82"),
+			 "plain, \xc3\xa4 \xe2\x82\xac \xf0\x9f\x99\x82");
+	cr_expect_str_eq(tame("a\33[2Jb\nc\td\x7f"), "a?[2Jb?c?d?");
+	cr_expect_str_eq(tame("\xc2\x9b" "31m"), "??31m", "the same in one character");
+	cr_expect_str_eq(tame("\x9b\xff\xfe"), "???");
+	cr_expect_str_eq(tame("cut \xe2\x82"), "cut ??");
+	cr_expect_str_eq(tame("\xc0\xaf \xe0\x80\xaf \xed\xa0\x80 \xf4\x90\x80\x80"),
+			 "?? ??? ??? ????", "too long, halves of pairs, beyond the end");
 }
 
 Test(proto, writer_never_overflows)
