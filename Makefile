@@ -296,7 +296,7 @@ FUZZ_O := build-fuzz
 FUZZ_CC ?= clang
 FUZZ_SECONDS ?= 60
 fuzz-build:
-	+$(Q)$(MAKE) --no-print-directory O=$(FUZZ_O) CC=$(FUZZ_CC) \
+	+$(Q)$(MAKE) --no-print-directory O=$(FUZZ_O) CC="$(FUZZ_CC)" \
 		SAN=fuzzer-no-link,address,undefined $(addprefix $(FUZZ_O)/,$(FUZZERS))
 $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 	@echo "  LINK    $@"
@@ -306,6 +306,9 @@ $(O)/fuzz_%: $(O)/tests/fuzz/fuzz_%.o $(LIBHOST)
 $(O)/fuzz_image: $(addprefix $(O)/cli/,image/tree.o image/erofs.o image/tar.o base/lazy.o)
 $(O)/fuzz_manifest: $(addprefix $(O)/cli/,image/oci.o image/tree.o image/tar.o base/sum.o base/lazy.o)
 $(O)/fuzz_manifest: LIBS_HOST += -ljansson
+# These have most of the command behind them.
+$(O)/fuzz_keeper $(O)/fuzz_stored: $(patsubst %.c,$(O)/%.o,$(filter-out cli/main.c,$(sandbox-src)))
+$(O)/fuzz_keeper $(O)/fuzz_stored: LIBS_HOST += $(sandbox-libs)
 
 fuzz: fuzz-build
 	$(Q)tests/fuzz/run.sh $(FUZZ_O) $(FUZZ_SECONDS) $(or $(FUZZER),$(FUZZERS))
