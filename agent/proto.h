@@ -197,11 +197,12 @@ enum proto_file_flag {
 	PROTO_FILE_SPARSE    = 1u << 6,	/* TAR_OUT: holes may be left out, in GNU's format 1.0 */
 };
 
-/* Where what is written over the image goes. */
+/* Where what is written to the root goes. */
 enum proto_root_upper {
 	PROTO_ROOT_TMPFS = 0,
-	PROTO_ROOT_DISK	 = 1,	/* ext4 on the second disk */
+	PROTO_ROOT_DISK	 = 1,	/* ext4 on the second disk, over the image */
 	PROTO_ROOT_NONE	 = 2,	/* nothing can be written */
+	PROTO_ROOT_WHOLE = 3,	/* the ext4 on the second disk is the root; no image is under it */
 };
 
 enum proto_root_flag {
@@ -234,6 +235,7 @@ enum proto_feature {
 	PROTO_F_ROOT	= 1u << 9,	/* ROOT */
 	PROTO_F_SHARES	= 1u << 10,	/* MOUNT, UMOUNT */
 	PROTO_F_SPARSE	= 1u << 11,	/* TAR_IN and TAR_OUT of sparse files */
+	PROTO_F_WHOLE	= 1u << 12,	/* ROOT: PROTO_ROOT_WHOLE */
 };
 
 struct proto_hdr {

@@ -6,6 +6,10 @@
  *	/.sandbox/rw		tmpfs, or the second disk: `upper` and `work`
  *	/.sandbox/root		overlay of both, which becomes the root
  *
+ * A disk that is a root by itself, a copy of an image, is mounted there without the others, and
+ * its file system grows to the disk: here, as the kernel that has it mounted does it, and not on
+ * the host, where it would be a stranger's bytes to parse.
+ *
  * The root becomes the agent's own, too: so users, files to copy and links are
  * those of the image. Its program stays in the built-in root, which an open
  * folder keeps within reach. The new root is moved onto `/`, not only
@@ -22,6 +26,7 @@
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -39,6 +44,7 @@
 #define SECOND	"dev/vdb"
 #define WAIT_NS	1000000
 #define WAITS	20000u
+#define EXT4_RESIZE	_IOW('f', 16, uint64_t)	/* EXT4_IOC_RESIZE_FS, which no header exports */
 
 static bool is_init, image_there;
 static bool over_image;		/* the root is a tmpfs over the image */
@@ -80,7 +86,7 @@ static const char *one_attr(const struct proto_attr *a, struct root_req *r)
 			return "the image's file system is neither erofs nor ext4";
 		return NULL;
 	case PROTO_K_ROOT_UPPER:
-		return proto_attr_u64(a, &r->upper) < 0 || r->upper > PROTO_ROOT_NONE ?
+		return proto_attr_u64(a, &r->upper) < 0 || r->upper > PROTO_ROOT_WHOLE ?
 			"bad kind of root" : NULL;
 	case PROTO_K_ROOT_FLAGS:
 		return proto_attr_u64(a, &r->flags) < 0 || r->flags >> 1 ?
@@ -110,8 +116,10 @@ int root_decode(const void *payload, size_t len, struct root_req *r, const char 
 		*why = one_attr(&a, r);
 	if (!*why && rd.bad)
 		*why = "truncated attribute";
-	if (!*why && r->flags && r->upper != PROTO_ROOT_DISK)
+	if (!*why && r->flags && r->upper != PROTO_ROOT_DISK && r->upper != PROTO_ROOT_WHOLE)
 		*why = "flags of a disk without one";
+	if (!*why && r->type && r->upper == PROTO_ROOT_WHOLE)
+		*why = "an image below a disk that is the root";
 	return *why ? -EBADMSG : 0;
 }
 
@@ -147,7 +155,7 @@ static int mount_tmpfs(const char *at, uint64_t size, const char *mode)
  * A disk that comes with a restore has its size once the kernel has heard of it: a
  * driver's work that an interrupt starts, not something that can be waited for otherwise.
  */
-static int wait_for_disk(void)
+static int wait_for_disk(uint64_t *bytes)
 {
 	const struct timespec ts = { 0, WAIT_NS };
 	uint64_t size = 0;
@@ -160,16 +168,49 @@ static int wait_for_disk(void)
 	}
 	if (fd >= 0)
 		close(fd);
+	*bytes = size;
 	return size ? 0 : -ENXIO;
 }
 
 /* ext4 on the second disk. */
-static int mount_disk(const struct root_req *r, const char *at)
+static int mount_disk(const struct root_req *r, const char *at, uint64_t *bytes)
 {
-	int rc = wait_for_disk();
+	int rc = wait_for_disk(bytes);
 
 	return rc < 0 ? rc : mount_at(SECOND, at, "ext4", MS_NOATIME,
 				      r->flags & PROTO_ROOT_DISCARD ? "discard" : NULL);
+}
+
+/* Nothing is done where it fills the disk already. */
+static int grow(const char *at, uint64_t bytes)
+{
+	int fd = open(at, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
+	struct statfs s;
+	uint64_t blocks;
+
+	if (fd < 0 || fstatfs(fd, &s) < 0) {
+		rc = -errno;
+	} else {
+		blocks = bytes / (uint64_t)s.f_bsize;
+		if (ioctl(fd, EXT4_RESIZE, &blocks) < 0)
+			rc = -errno;
+	}
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+static int mount_whole(const struct root_req *r, const char **what)
+{
+	uint64_t bytes;
+	int rc;
+
+	*what = "the disk";
+	rc = mount_disk(r, NEW, &bytes);
+	if (rc < 0)
+		return rc;
+	*what = "the disk's file system grows";
+	return grow(NEW, bytes);
 }
 
 /* What is written goes to RW. */
@@ -179,10 +220,11 @@ static int mount_overlay(const struct root_req *r, const char **what)
 		"lowerdir=" LOWER ",upperdir=" RW "/upper,workdir=" RW "/work" :
 		"lowerdir=/,upperdir=" RW "/upper,workdir=" RW "/work";
 	int rc = make_dir(RW);
+	uint64_t bytes;
 
 	*what = r->upper == PROTO_ROOT_DISK ? "the disk" : "a tmpfs over the image";
 	if (rc == 0 && r->upper == PROTO_ROOT_DISK)
-		rc = mount_disk(r, RW);
+		rc = mount_disk(r, RW, &bytes);
 	else if (rc == 0)
 		rc = mount_tmpfs(RW, r->size, "0755");
 	if (rc == 0)
@@ -252,7 +294,7 @@ static int change_root(const struct root_req *r, const char **what)
 		image_there = rc == 0;
 	}
 	if (rc == 0)
-		rc = mount_overlay(r, what);
+		rc = r->upper == PROTO_ROOT_WHOLE ? mount_whole(r, what) : mount_overlay(r, what);
 	if (rc < 0)
 		return rc;
 	to = open(NEW, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -311,13 +353,13 @@ static int close_root(const char **what)
 static int apply(const struct root_req *r, const char **what)
 {
 	/* A tmpfs over the built-in root would be a tmpfs over a tmpfs. */
-	bool tmpfs = r->upper != PROTO_ROOT_DISK;
+	bool whole = r->upper == PROTO_ROOT_WHOLE, tmpfs = !whole && r->upper != PROTO_ROOT_DISK;
 	bool change = tmpfs ? r->type && !over_image : true;
 	int rc = change ? change_root(r, what) : 0;
 
 	if (rc == 0 && change) {
 		over_image = tmpfs;
-		if (r->type)
+		if (r->type || whole)
 			complete(r);
 		if (tmpfs)
 			copy_up();

@@ -297,7 +297,8 @@ int server_run(const struct server_conf *conf, const char **what)
 	fd = conf->unix_path ? listen_unix(conf->unix_path) : listen_vsock();
 	if (fd >= 0 && (rc = evloop_add(&sv.listener, fd, EPOLLIN)) < 0)
 		return rc;
-	fill_hello(features | (conf->init ? PROTO_F_INIT | PROTO_F_ROOT | PROTO_F_SHARES : 0));
+	fill_hello(features | (conf->init ? PROTO_F_INIT | PROTO_F_ROOT | PROTO_F_SHARES |
+					  PROTO_F_WHOLE : 0));
 	if (conf->stream && (rc = open_stream(conf->stream)) < 0) {
 		*what = conf->stream;
 		return rc;

@@ -40,7 +40,7 @@ _Static_assert(sizeof(((struct spawn *)0)->door) >= BOUNDS_MAX * sizeof(int), "a
 /* Of the machine's disks; -1: there is none. A template has no disk but its image. */
 static int image_of(const struct monitor_conf *c)
 {
-	return c->root ? c->root->image.fd : -1;
+	return c->root && !rootfs_whole(c->root) ? c->root->image.fd : -1;
 }
 
 static int disk_of(const struct monitor_conf *c)

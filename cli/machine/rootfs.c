@@ -5,9 +5,9 @@
  * asked for and has no more blocks than were written; of a disk that stays, the guest's
  * discards give them back.
  *
- * It is formatted here, not in the guest, without checksums of metadata, which would be
- * computed in the guest's kernel at each access; a journal is for a disk that is mounted
- * again.
+ * Unless it is the copy of an image, it is formatted here, not in the guest, without checksums of
+ * metadata, which would be computed in the guest's kernel at each access; a journal is for a
+ * disk that is mounted again.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -16,7 +16,7 @@
 #include "cli/base/clone.h"
 #include "cli/machine/rootfs.h"
 
-#define APPLY_MS	120000
+#define APPLY_MS	600000	/* growing gigabytes takes long where guest kernels are emulated */
 #define DISK		"disk"
 #define DISK_NEW	"disk.new"
 
@@ -56,12 +56,26 @@ int rootfs_tmpfs_flag(struct rootfs *r, const char *value, struct err *e)
 	return 0;
 }
 
+bool rootfs_whole(const struct rootfs *r)
+{
+	return r->ref && r->disk && !strcmp(r->image.type, "ext4");
+}
+
 int rootfs_open(struct rootfs *r, struct err *e)
 {
+	char want[32], have[32];
+	int rc;
+
 	if (r->read_only && r->disk)
 		return err_say(e, -EINVAL, "--disk is where writes to the root go, and --read-only "
 			       "forbids them; leave one out");
-	return r->ref && r->image.fd < 0 ? image_open(&r->image, r->ref, false, e) : 0;
+	rc = r->ref && r->image.fd < 0 ? image_open(&r->image, r->ref, false, e) : 0;
+	if (!rc && rootfs_whole(r) && r->disk < r->image.size)
+		return err_say(e, -EINVAL, "--disk: %s asked for, but the disk begins as a copy of "
+			       "the image, which has %s; ask for more",
+			       parse_size_text(r->disk, want),
+			       parse_size_text(r->image.size, have));
+	return rc;
 }
 
 /* ---- the disk ---- */
@@ -87,13 +101,22 @@ static int format(int fd, uint64_t size, bool journal, struct err *e)
 	return rc ? rc : image_pipe_end(&child, argv[0], e);
 }
 
-/* With a new file system, or as a copy. */
-static int fill(int fd, uint64_t size, int copy, bool journal, struct err *e)
+static int from_image(const struct rootfs *r, int fd, struct err *e)
+{
+	int rc = clone_file(r->image.fd, fd);
+
+	if (!rc && ftruncate(fd, (off_t)r->disk))
+		rc = -errno;
+	return rc ? err_set(e, rc, "copy the image") : 0;
+}
+
+/* As a copy of a saved machine's, or of an image, or with a new file system. */
+static int fill(const struct rootfs *r, int fd, int copy, bool journal, struct err *e)
 {
 	int rc;
 
 	if (copy < 0)
-		return format(fd, size, journal, e);
+		return rootfs_whole(r) ? from_image(r, fd, e) : format(fd, r->disk, journal, e);
 	rc = clone_file(copy, fd);
 	return rc ? err_set(e, rc, "copy the saved machine's disk") : 0;
 }
@@ -111,7 +134,7 @@ static int make_unlinked(const char *dir)
 	return fd;
 }
 
-static int make_unnamed(uint64_t size, int copy, struct err *e)
+static int make_unnamed(const struct rootfs *r, int copy, struct err *e)
 {
 	struct place p;
 	int rc = places_cache(&p, e);
@@ -125,7 +148,7 @@ static int make_unnamed(uint64_t size, int copy, struct err *e)
 		fd = make_unlinked(p.path);
 	if (fd < 0)
 		return err_set(e, -errno, "make a disk in %s", p.path);
-	rc = fill(fd, size, copy, false, e);
+	rc = fill(r, fd, copy, false, e);
 	return rc ? rc : take_fd(&fd);
 }
 
@@ -141,7 +164,7 @@ static int make_named(struct rootfs *r, int copy, struct err *e)
 	fd = openat(dir, DISK_NEW, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_set(e, -errno, "make the sandbox's disk");
-	rc = fill(fd, r->disk, copy, true, e);
+	rc = fill(r, fd, copy, true, e);
 	r->disk_new = !rc;
 	if (!rc && copy < 0)
 		rc = rootfs_settle(r, e);
@@ -162,7 +185,7 @@ int rootfs_disk(struct rootfs *r, int copy, struct err *e)
 {
 	if (!r->disk || r->disk_fd >= 0)
 		return 0;
-	r->disk_fd = r->disk_dir ? make_named(r, copy, e) : make_unnamed(r->disk, copy, e);
+	r->disk_fd = r->disk_dir ? make_named(r, copy, e) : make_unnamed(r, copy, e);
 	if (r->disk_fd < 0) {
 		int rc = r->disk_fd;
 
@@ -189,12 +212,13 @@ int rootfs_apply(const struct rootfs *r, struct client *c, bool bare, bool resto
 {
 	const char *tmpfs[PROTO_TMPFS_MAX];
 	struct client_err ce = { 0 };
-	struct client_root x = { .type = r->ref ? r->image.type : NULL, .tmpfs = tmpfs,
+	bool whole = rootfs_whole(r);
+	struct client_root x = { .type = r->ref && !whole ? r->image.type : NULL, .tmpfs = tmpfs,
 				 .workdir = r->ref ? image_string(&r->image, "workdir") : NULL };
 
 	if (!bare) {
-		x.upper = r->disk ? PROTO_ROOT_DISK : r->read_only ? PROTO_ROOT_NONE :
-								     PROTO_ROOT_TMPFS;
+		x.upper = whole ? PROTO_ROOT_WHOLE : r->disk ? PROTO_ROOT_DISK :
+			  r->read_only ? PROTO_ROOT_NONE : PROTO_ROOT_TMPFS;
 		x.flags = r->disk && r->disk_dir ? PROTO_ROOT_DISCARD : 0;
 		x.n_tmpfs = r->n_tmpfs;
 		for (size_t i = 0; i < r->n_tmpfs; i++)

@@ -4,6 +4,12 @@
  * it a tmpfs (the default), a disk of the sandbox's own, or nothing; and tmpfs at
  * other places. Main thread only.
  *
+ * An ext4 image needs nothing over it to be written to: with a disk, that is a copy of the image
+ * (with shared blocks, where the host's file system can do that), and the root; the image itself
+ * is no disk of the machine then. An EROFS image always stays below. Which it is depends on these
+ * two alone, never on the host's file system: a disk means the same wherever its sandbox or
+ * snapshot is taken.
+ *
  * Flags fill in the first part; rootfs_open() and rootfs_disk() the rest.
  */
 #ifndef CLI_MACHINE_ROOTFS_H
@@ -47,6 +53,9 @@ int rootfs_disk(struct rootfs *r, int copy, struct err *e) must_check;
 /* The machine runs on it. 0 or -errno with a sentence. */
 int rootfs_settle(struct rootfs *r, struct err *e) must_check;
 void rootfs_free(struct rootfs *r);
+
+/* The root is the disk, a copy of the image? Once the image is open. */
+bool rootfs_whole(const struct rootfs *r);
 
 /*
  * Have the agent set it up. @bare: for a template, only the image; @restored: the

@@ -71,7 +71,7 @@ int template_key(struct template_key *k, const struct monitor_conf *c, struct er
 		rc = add_file(k, "kernel", c->kernel, e);
 	if (!rc)
 		rc = add_file(k, "initrd", c->initrd, e);
-	if (!rc && c->root && c->root->ref) {
+	if (!rc && c->root && c->root->ref && !rootfs_whole(c->root)) {
 		size_t n = strlen(k->text);
 
 		snprintf(k->text + n, sizeof(k->text) - n, "image %s\n", c->root->image.id);

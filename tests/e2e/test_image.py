@@ -7,12 +7,14 @@ each other case costs a restore.
 """
 import errno
 import hashlib
+import io
 import json
 import os
 import resource
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 import harness
@@ -380,6 +382,54 @@ def test_b_6_what_was_flushed_survives_a_kill_of_the_monitor():
                f"for i in $(seq {last}); do cat /cut$i; done").split(),
           [f"data{i + 1}" for i in range(last)], "files")
     good("rm", "-f", "kept")
+
+
+def ext4():
+    """The digest of an image that is ext4, of 24 MiB; made once."""
+    path = at("ext4.img")
+    if not os.path.exists(path):
+        with tarfile.open(fileobj=io.BytesIO(oci.tar(oci.base()))) as t:
+            t.extractall(at("ext4"))
+        subprocess.run(["mkfs.ext4", "-q", "-b", "4096", "-d", at("ext4"), path, "24M"], check=True,
+                       env={"PATH": "/usr/sbin:/sbin:/usr/bin:/bin"}, capture_output=True)
+        with open(path, "rb") as f:
+            digest = hashlib.sha256(f.read()).hexdigest()
+        good("image", "import", "--format", "ext4", "--sha256", digest, "--name", "ext4", path)
+    return "ext4"
+
+
+def test_b_7_a_disk_over_an_ext4_image_is_a_copy_of_it():
+    script = ("grep ' / ' /proc/mounts | tail -1; cat /sys/block/vda/size; df -k / | tail -1; "
+              "ln /bin/busybox /new; stat -c %h /new; ls -d /lost+found; grep -c localhost /etc/hosts")
+    out = good("run", "--image", ext4(), "--disk", "256M", "--", "sh", "-c", script).splitlines()
+    equal(out[0].split()[:3], ["dev/vdb", "/", "ext4"], "the root")
+    equal(out[1], "0", "the image is no disk")
+    check(200 << 10 < int(out[2].split()[1]) < 256 << 10, f"{out[2]}; its size")
+    check(int(out[3]) > 1, f"{out[3]} names")
+    equal(out[4:], ["/lost+found", "2"], "the rest")
+    good("image", "verify", "ext4")
+    refused("which has 24 MiB; ask for more", "run", "--image", "ext4", "--disk", "20M", "--",
+            "true", status=125)
+
+
+def test_b_8_such_a_disk_stays_with_its_sandbox_and_goes_to_its_copies():
+    good("create", "whole", "--image", ext4(), "--disk", "64M")
+    good("start", "whole")
+    path = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/whole/disk")
+    equal(os.stat(path).st_size, 64 << 20, "length")
+    check(os.stat(path).st_blocks < 24 << 11, "the copy has blocks where the image has none")
+    good("exec", "whole", "--", "sh", "-c", "echo stays >/file; rm /bin/seq; sync")
+    good("fork", "whole", "--count", "1", "--prefix", "part")
+    good("exec", "part-1", "--", "sh", "-c", "echo other >/file; sync")
+    good("restart", "whole", "part-1")
+    script = "cat /file; ls /bin/seq; df -k / | tail -1"
+    for name, want in ("whole", "stays"), ("part-1", "other"):
+        out = sandbox("exec", name, "--", "sh", "-c", script)
+        check(b"No such file" in out.stderr, f"{out.stderr!r}; of what was removed")
+        lines = out.stdout.decode().splitlines()
+        equal(lines[0], want, f"{name} after a restart")
+        check(50 << 10 < int(lines[1].split()[1]) < 64 << 10, f"{lines[1]}; its size")
+    good("rm", "-f", "whole", "part-1")
 
 
 def test_long_0_two_builds_have_one_digest():

@@ -45,6 +45,15 @@ Test(agent_root, all_of_it)
 	cr_assert(req.tmpfs[0].size == 65536 && req.tmpfs[1].size == 0);
 }
 
+Test(agent_root, a_disk_that_is_the_root)
+{
+	begin();
+	proto_wr_num(&w, PROTO_K_ROOT_UPPER, PROTO_ROOT_WHOLE);
+	proto_wr_num(&w, PROTO_K_ROOT_FLAGS, PROTO_ROOT_DISCARD);
+	cr_assert_eq(decode(), 0);
+	cr_assert(!req.type && req.upper == PROTO_ROOT_WHOLE && req.flags == PROTO_ROOT_DISCARD);
+}
+
 Test(agent_root, what_is_none_is_refused)
 {
 	static const struct { uint16_t key; const char *value, *reason; } bad[] = {
@@ -68,7 +77,7 @@ Test(agent_root, what_is_none_is_refused)
 		cr_expect_str_eq(why, bad[i].reason, "%zu", i);
 	}
 	begin();
-	proto_wr_num(&w, PROTO_K_ROOT_UPPER, 3);
+	proto_wr_num(&w, PROTO_K_ROOT_UPPER, 4);
 	cr_assert_eq(decode(), -EBADMSG);
 	cr_assert_str_eq(why, "bad kind of root");
 	begin();
@@ -79,6 +88,11 @@ Test(agent_root, what_is_none_is_refused)
 	proto_wr_num(&w, PROTO_K_ROOT_FLAGS, 1);
 	cr_assert_eq(decode(), -EBADMSG);
 	cr_assert_str_eq(why, "flags of a disk without one");
+	begin();
+	proto_wr_str(&w, PROTO_K_ROOT_TYPE, "ext4");
+	proto_wr_num(&w, PROTO_K_ROOT_UPPER, PROTO_ROOT_WHOLE);
+	cr_assert_eq(decode(), -EBADMSG);
+	cr_assert_str_eq(why, "an image below a disk that is the root");
 	begin();
 	for (unsigned i = 0; i <= PROTO_TMPFS_MAX; i++)
 		proto_wr_str(&w, PROTO_K_TMPFS, "0:/a");

@@ -43,3 +43,29 @@ Test(rootfs, a_disk_and_a_read_only_root_do_not_go_together)
 	cr_assert_eq(rootfs_open(&r, &e), -EINVAL);
 	cr_assert(strstr(e.msg, "leave one out"), "%s", e.msg);
 }
+
+Test(rootfs, only_an_ext4_image_with_a_disk_is_copied)
+{
+	cr_assert(!rootfs_whole(&r));
+	r.ref = "image";
+	strcpy(r.image.type, "ext4");
+	cr_assert(!rootfs_whole(&r));
+	r.disk = 1 << 30;
+	cr_assert(rootfs_whole(&r));
+	strcpy(r.image.type, "erofs");
+	cr_assert(!rootfs_whole(&r));
+}
+
+Test(rootfs, a_copy_is_no_smaller_than_its_image)
+{
+	r.ref = "image";
+	strcpy(r.image.type, "ext4");
+	r.image.fd = 0;		/* open */
+	r.image.size = r.disk = 32 << 20;
+	cr_assert_eq(rootfs_open(&r, &e), 0);
+	r.image.size++;
+	cr_assert_eq(rootfs_open(&r, &e), -EINVAL);
+	cr_assert(strstr(e.msg, "ask for more"), "%s", e.msg);
+	strcpy(r.image.type, "erofs");
+	cr_assert_eq(rootfs_open(&r, &e), 0);
+}
