@@ -251,13 +251,13 @@ $(O)/unit-kvm: $(patsubst %.c,$(O)/%.o,$(UNIT_KVM_SRC)) $(LIBHOST)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
 
 # A program that tries what the jail forbids.
-JAIL_TESTS := $(addprefix $(O)/tests/jail/,walls record record-fsd fail.so)
+JAIL_TESTS := $(addprefix $(O)/tests/jail/,walls record record-fsd killat fail.so)
 $(O)/tests/jail/fail.so: tests/jail/fail.c $(O)/flags
 	@mkdir -p $(@D); echo "  CC      $@"
 	$(Q)$(CC) $(CFLAGS_BASE) -O2 -fPIC -shared $< -o $@
 $(O)/tests/jail/record-fsd: $(O)/tests/jail/record
 	@ln -sf record $@
-$(O)/tests/jail/record: $(O)/tests/jail/record.o
+$(O)/tests/jail/record $(O)/tests/jail/killat: %: %.o
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ -o $@
 

@@ -23,6 +23,9 @@ static const char *text_of(const struct keeper_req *r, const char *key)
 /* A name of a snapshot, or of a fork's (snapshot_fork.c), which no person can give. */
 static int check_name(const char *name, struct err *e)
 {
+	if (snapdir_reserved(name))
+		return err_say(e, -EINVAL, "'%.80s' is no name for a snapshot: those of unfinished "
+			       "ones begin like that", name);
 	return snap_name_check(name[0] == '.' ? name + 1 : name, e);
 }
 

@@ -6,6 +6,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include "cli/base/clone.h"
 #include "cli/base/rmtree.h"
@@ -240,6 +241,21 @@ int snapdir_remove(int parent, const char *name)
 	return unlinkat(parent, gone, AT_REMOVEDIR) ? -errno : 0;
 }
 
+bool snapdir_reserved(const char *name)
+{
+	return !strncmp(name, SNAPDIR_TMP, strlen(SNAPDIR_TMP)) ||
+	       !strncmp(name, SNAPDIR_GONE, strlen(SNAPDIR_GONE));
+}
+
+/* A fork's, whose children have links to it already or are nobody's business any more. */
+static bool orphaned(const char *name)
+{
+	size_t n = strlen(SNAPDIR_FORK);
+	long pid = strncmp(name, SNAPDIR_FORK, n) ? 0 : strtol(name + n, NULL, 10);
+
+	return pid > 0 && kill((pid_t)pid, 0) && errno == ESRCH;
+}
+
 unsigned snapdir_sweep(int parent)
 {
 	int copy = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -251,8 +267,7 @@ unsigned snapdir_sweep(int parent)
 		return 0;
 	}
 	for (const struct dirent *de; (de = readdir(d));)
-		if (!strncmp(de->d_name, SNAPDIR_TMP, strlen(SNAPDIR_TMP)) ||
-		    !strncmp(de->d_name, SNAPDIR_GONE, strlen(SNAPDIR_GONE)))
+		if (snapdir_reserved(de->d_name) || orphaned(de->d_name))
 			n += !snapdir_remove(parent, de->d_name);
 	closedir(d);
 	return n;

@@ -16,6 +16,7 @@
 
 #define SNAPDIR_TMP	"tmp-"		/* names that nobody looks up begin so */
 #define SNAPDIR_GONE	"gone-"
+#define SNAPDIR_FORK	".fork-"	/* and a number: of the process that forks from there */
 #define SNAPDIR_SAVE_MS	600000
 #define SNAPDIR_DISK	"disk"			/* the content of the sandbox's disk */
 
@@ -59,6 +60,11 @@ int snapdir_link(int from, int to, const char *name) must_check;
 int snapdir_publish(int parent, const char *tmp, const char *name) must_check;
 /* Remove folder @name of @parent with what a snapshot or a template consists of. 0 or -errno. */
 int snapdir_remove(int parent, const char *name);
-/* Remove what dead writers and removers left in @parent; its other users are locked out. */
+/* True for a name that only this module gives. */
+bool snapdir_reserved(const char *name) must_check;
+/*
+ * Remove what dead writers, removers and forking commands left in @parent; its other users are
+ * locked out.
+ */
 unsigned snapdir_sweep(int parent);
 #endif

@@ -3,7 +3,9 @@
  * gc.c - `sandbox gc`: what nothing needs any more. Most of it is swept in passing by other
  * commands; this does all of it, and says how much.
  */
+#include <fcntl.h>
 #include "cli/machine/rundir.h"
+#include "cli/machine/snapdir.h"
 #include "cli/machine/template.h"
 #include "cli/verb/named.h"
 
@@ -17,17 +19,36 @@ static int sweep_runtime(struct err *e)
 	return rc;
 }
 
-static int sweep_store(struct err *e)
+/* Snapshots that were not finished, of sandboxes that do not run: a running one's are its own. */
+static unsigned sweep_snapshots(const char *name)
+{
+	struct store_box b = STORE_BOX_NONE;
+	struct err none;
+	auto_fd dir = -1;
+	unsigned n = 0;
+
+	if (!store_open(&b, name, &none) && !store_lock(&b, &none)) {
+		dir = openat(b.dir, SNAPSHOT_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
+			     O_CLOEXEC);
+		n = dir < 0 ? 0 : snapdir_sweep(dir);
+	}
+	store_close(&b);
+	return n;
+}
+
+static int sweep_store(unsigned *snapshots, struct err *e)
 {
 	size_t n;
 	char **names = store_names(&n, e);	/* which sweeps */
 
+	for (size_t i = 0; names && i < n; i++)
+		*snapshots += sweep_snapshots(names[i]);
 	store_names_free(names);
 	return names ? 0 : e->code;
 }
 
 /* How many templates, or -errno with a sentence. */
-static int collect(bool dry_run, struct err *e)
+static int collect(bool dry_run, unsigned *snapshots, struct err *e)
 {
 	struct run_conf c;
 	int n, rc;
@@ -44,15 +65,29 @@ static int collect(bool dry_run, struct err *e)
 		rc = n < 0 ? n : dry_run ? 0 : sweep_runtime(e);
 	}
 	if (!rc && !dry_run)
-		rc = sweep_store(e);
+		rc = sweep_store(snapshots, e);
 	run_conf_free(&c);
 	return rc ? rc : n;
+}
+
+static int report(const struct named *n, int templates, unsigned snapshots)
+{
+	if (n->json)
+		return named_print_json(json_pack("{s:b, s:i, s:i}", "dry_run", n->dry_run,
+						  "templates", templates, "snapshots",
+						  (int)snapshots));
+	printf(n->dry_run ? "would remove %d of templates\n" : "%d removed of templates\n",
+	       templates);
+	if (snapshots)
+		printf("%u removed of snapshots that were not finished\n", snapshots);
+	return CLI_OK;
 }
 
 static int gc_main(const struct verb *v, int argc, char **argv)
 {
 	struct named n;
 	struct err e = { 0 };
+	unsigned snapshots = 0;
 	int status = named_begin(v, argc, argv, &n, 0, 0), rc;
 
 	if (status < 0 && n.n_words) {
@@ -60,15 +95,8 @@ static int gc_main(const struct verb *v, int argc, char **argv)
 		status = CLI_USAGE;
 	}
 	if (status < 0) {
-		rc = collect(n.dry_run, &e);
-		if (rc < 0)
-			status = named_failed(v, &e);
-		else if (n.json)
-			status = named_print_json(json_pack("{s:b, s:i}", "dry_run", n.dry_run,
-							    "templates", rc));
-		else
-			status = printf(n.dry_run ? "would remove %d of templates\n" :
-				       "%d removed of templates\n", rc) < 0 ? CLI_FAILED : CLI_OK;
+		rc = collect(n.dry_run, &snapshots, &e);
+		status = rc < 0 ? named_failed(v, &e) : report(&n, rc, snapshots);
 	}
 	named_end(&n);
 	return fflush(stdout) ? CLI_FAILED : status;

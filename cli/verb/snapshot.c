@@ -112,8 +112,7 @@ static int inspect(const struct flags *f, char **words, struct err *e)
 
 static int visible(const struct dirent *de)
 {
-	return de->d_name[0] != '.' && strncmp(de->d_name, SNAPDIR_TMP, strlen(SNAPDIR_TMP)) &&
-	       strncmp(de->d_name, SNAPDIR_GONE, strlen(SNAPDIR_GONE));
+	return de->d_name[0] != '.' && !snapdir_reserved(de->d_name);
 }
 
 static void print_row(const char *name, const struct snap_info *i, const char *fault)

@@ -223,7 +223,7 @@ static int fork_from(struct forking *f, uint64_t count, json_t *result, struct e
 	char tmp[32];
 	int rc;
 
-	snprintf(tmp, sizeof(tmp), ".fork-%d", (int)getpid());
+	snprintf(tmp, sizeof(tmp), SNAPDIR_FORK "%d", (int)getpid());
 	json_object_set_new(result, "names", names);
 	rc = snapshot_ask(f->parent, tmp, &answer, e);
 	if (rc)

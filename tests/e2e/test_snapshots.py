@@ -7,11 +7,9 @@ as `sandbox` does it, others as a bare sandbox-vmm with a control socket, where 
 what the agent would have set right. With TEST_LONG there are 100 clones that must not be alike,
 else 20.
 """
-import glob
 import os
 import re
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -21,7 +19,7 @@ import threading
 import time
 import harness
 from harness import (BOOT_S, ENV, LONG, OUT, RUN_S, SANDBOX, TOP, Failure, check, equal, good,
-                     refused, sandbox, wait)
+                     refused, sandbox)
 
 VMM = os.path.join(OUT, "sandbox-vmm")
 GUESTCTL = os.path.join(OUT, "guestctl")
@@ -221,6 +219,9 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
     check("verified" in verify("dev/one"), "snapshot inspect")
     refused("there is a snapshot 'one' already", "snapshot", "create", "dev", "one", status=2)
     refused("is no name for a snapshot", "snapshot", "create", "dev", "../x", status=2)
+    for name in ("tmp-1", "gone-1"):    # gc would take it for debris
+        refused("those of unfinished ones begin like that", "snapshot", "create", "dev", name,
+                status=2)
     refused("no snapshot 'two'", "run", "--from", "dev/two", "--", "true", status=125)
     refused("the saved machine has 128 MiB", "run", "--from", "dev/one", "-m", "256M", "--", "true",
             status=125)
@@ -250,35 +251,6 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
     good("snapshot", "rm", "dev", "one")
     refused("has no snapshot 'one'", "snapshot", "rm", "dev", "one")
     good("rm", "-f", "kid-1", "kid-2", "kid-3", "again-1", "dev")
-
-
-def test_a_killed_saver_leaves_a_whole_snapshot_or_none():
-    folder = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/saver")
-    good("create", "saver")
-    whole = 0
-    for i, delay in enumerate((0, 0.002, 0.005, 0.01, 0.02, 0.05)):
-        good("start", "saver")
-        with open(os.path.join(folder, "state"), encoding="utf-8") as f:
-            keeper = int(re.search(r'"keeper": *(\d+)', f.read()).group(1))
-        p = subprocess.Popen([SANDBOX, "snapshot", "create", "saver", f"s{i}"], env=ENV,
-                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                             stderr=subprocess.DEVNULL)
-        wait(lambda: p.poll() is not None or
-             glob.glob(os.path.join(folder, "snapshots", "*")), "the saver begins")
-        time.sleep(delay)
-        os.kill(keeper, signal.SIGKILL)
-        p.wait(30)
-        wait(lambda: not os.path.exists(f"/proc/{keeper}"), "the keeper's end")
-        for name in os.listdir(os.path.join(folder, "snapshots")):
-            if not name.startswith(("tmp-", "gone-")):
-                verify(f"saver/{name}")
-                whole += 1
-        for name in re.findall(r"^(s\d)", good("snapshot", "ls", "saver"), re.M):
-            good("snapshot", "rm", "saver", name)
-    good("start", "saver")
-    good("snapshot", "create", "saver", "last")
-    equal(os.listdir(os.path.join(folder, "snapshots")), ["last"], "debris is swept")
-    good("rm", "-f", "saver")
 
 
 # ---- the content of a snapshot -----------------------------------------------------------------

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include "cli/machine/snapdir.h"
 
 static char top[] = "/tmp/snapdir-XXXXXX";
@@ -65,6 +66,25 @@ Test(cli_snapdir, removing_follows_no_link)
 	cr_assert_eq(unlinkat(root, "link", 0), 0);
 	cr_assert_eq(snapdir_remove(root, "real"), 0);
 	cr_assert_eq(snapdir_remove(root, "real"), -ENOENT);
+}
+
+Test(cli_snapdir, a_fork_goes_with_the_command_that_made_it)
+{
+	char mine[40], dead[40];
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(0);
+	cr_assert_eq(waitpid(pid, NULL, 0), pid);
+	snprintf(mine, sizeof(mine), SNAPDIR_FORK "%d", (int)getpid());
+	snprintf(dead, sizeof(dead), SNAPDIR_FORK "%d", (int)pid);
+	make_folder(mine);
+	make_folder(dead);
+	make_folder(SNAPDIR_FORK "x");
+	cr_assert_eq(snapdir_sweep(root), 1);
+	cr_assert(number(mine) && !number(dead) && number(SNAPDIR_FORK "x"));
+	cr_assert_eq(snapdir_remove(root, mine), 0);
+	cr_assert_eq(snapdir_remove(root, SNAPDIR_FORK "x"), 0);
 }
 
 Test(cli_snapdir, debris_is_swept_and_nothing_else)

@@ -1,0 +1,171 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""kill -9 of whoever saves a machine, at every step of a save.
+
+tests/jail/killat stops the processes of a sandbox at each system call that changes a file, and
+kills one there. What was saved before stays as it was; what was to be is whole or not there.
+
+With TEST_LONG all steps are taken, the sixteenth of pages that are written one after the other
+among them, and at each all processes are killed, too. Otherwise those that are the first of their
+kind by their program, and the last ones, where all is on disk and gets its name.
+"""
+import os
+import subprocess
+import sys
+import threading
+import harness
+from harness import BOOT_S, ENV, LONG, OUT, OWN, SANDBOX, at, check, equal, folder, good, sandbox, \
+    wait
+
+LAST = 9
+KILLAT = os.path.join(OUT, "tests/jail/killat")
+
+
+class Traced:
+    """A command, and all processes that come of it."""
+
+    def __init__(self, *args, env=None):
+        self.child = subprocess.Popen([KILLAT, "-e", "16" if LONG else "1000", SANDBOX, *args],
+                                      env={**ENV, **(env or {})}, stdin=subprocess.PIPE,
+                                      stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def line(self):
+        return self.child.stdout.readline().strip()
+
+    def tell(self, words):
+        self.child.stdin.write(words + "\n")
+
+    def arm(self, step, who=""):
+        self.tell(f"arm {step} {who}")
+        equal(self.line(), "armed", "the answer of killat")
+
+    def end(self):
+        """The steps that were made, and the one that was not, or None."""
+        self.tell("end")
+        steps, killed = [], None
+        for line in self.child.stdout:
+            word, number, *rest = line.split()
+            if word == "step":
+                steps.append(" ".join(rest))
+            elif word == "killed":
+                killed = " ".join(rest)
+            elif word == "end":
+                return steps, killed
+        raise harness.Failure("killat ended")
+
+    def close(self):
+        self.child.stdin.close()
+        self.child.wait(30)
+        self.child.stdout.close()
+
+
+def started(name):
+    traced = Traced("start", name)
+    equal(traced.line(), "started", f"start of {name}")
+    return traced
+
+
+def shares(name):
+    folder(name, a="one\n", b="two\n")
+    return ["-v", at(name) + ":/w:cow"]
+
+
+def boxes(name):
+    return os.path.join(OWN, "state/sandbox/sandboxes", name)
+
+
+def verify(what):
+    check("verified" in good("snapshot", "inspect", "--verify", what), what)
+
+
+def names(box):
+    return sorted(line.split()[0] for line in good("snapshot", "ls", box).splitlines()[1:])
+
+
+def ended(box):
+    """Nobody owns it any more."""
+    wait(lambda: harness.state(box) in ("crashed", "stopped"), f"the end of {box}")
+
+
+def kill_at(box, step, who):
+    """One save that is killed before that step, if it comes to it."""
+    traced = started(box)
+    try:
+        traced.arm(step, who)
+        r = sandbox("snapshot", "create", box, "new")
+        steps, killed = traced.end()
+        what = f"{box}, killed at step {step} ({killed}) after {steps[-1:]}"
+        if killed is None:
+            equal((r.returncode, r.stderr), (0, b""), f"{what}; a save that nobody killed")
+            good("stop", "-t", "0", box)
+        else:
+            check(r.returncode == 0 or r.stderr.count(b"\n") == 1, f"{what}: it said {r.stderr}")
+            ended(box)
+        verify(f"{box}/old")
+        check(names(box) in (["old"], ["new", "old"]), f"{what}: there are {names(box)}")
+        if "new" in names(box):
+            verify(f"{box}/new")
+            good("snapshot", "rm", box, "new")
+        else:
+            check(r.returncode != 0, f"{what}: it is not there, but nobody said so")
+        sandbox("gc")
+        equal(os.listdir(os.path.join(boxes(box), "snapshots")), ["old"], f"{what}: after gc")
+    finally:
+        traced.close()
+
+
+def work(box, steps, who, faults):
+    """Two of these at once. Which steps there are may change a little from save to save."""
+    try:
+        while steps and not faults:
+            kill_at(box, steps.pop(0), who)
+    except Exception as e:      # whatever it is, the other one has to end
+        faults.append(e)
+
+
+def chosen(steps):
+    """Numbers of steps, from 1 on."""
+    if LONG:
+        return list(range(1, len(steps) + 2))
+    return [n for n, s in enumerate(steps, 1)
+            if n > len(steps) - LAST or s not in steps[:n - 1]]
+
+
+def prepare(box):
+    """Saved once; what that takes."""
+    good("create", box, *shares("w-" + box), "--disk", "32M")
+    good("start", box, limit=BOOT_S)
+    good("exec", box, "--", "sh", "-c", "echo x >/w/a; echo y >/root/y; sync")
+    good("stop", "-t", "10", box)
+    traced = started(box)
+    try:
+        traced.arm(0)
+        good("snapshot", "create", box, "old")
+        steps = traced.end()[0]
+        good("stop", "-t", "0", box)
+        return steps
+    finally:
+        traced.close()
+
+
+def test_a_saver_that_is_killed_at_any_step_leaves_the_old_snapshot_and_none_or_a_whole_one():
+    faults = []
+    steps = [prepare(box) for box in ("odd", "even")][0]
+    for program in ("exe", "sandbox-vmm", "sandbox-fsd"):
+        check(any(s.startswith(program + " ") for s in steps), f"no step of {program}: {steps}")
+    for who in ("", "all") if LONG else ("",):
+        todo = chosen(steps)
+        check(len(todo) > 20, f"only {len(todo)} steps")
+        two = [threading.Thread(target=work, args=(box, todo, who, faults))
+               for box in ("odd", "even")]
+        for t in two:
+            t.start()
+        for t in two:
+            t.join()
+        if faults:
+            raise faults[0]
+    good("rm", "-f", "odd", "even")
+
+
+if __name__ == "__main__":
+    sys.exit(harness.main("saver", globals()))
