@@ -182,7 +182,7 @@ $(BARE_GUESTS): $(O)/tests/vm/bare-%: tests/vm/bare.S
 		-D$$(echo $* | tr a-z A-Z) $< -o $@
 
 # A guest program for user mode, without a kernel: no vector registers, no library.
-$(HOSTILE): $(HOSTILE_SRC) tests/vm/hostile.h
+$(HOSTILE): $(HOSTILE_SRC) $(wildcard tests/vm/hostile*.h)
 	@mkdir -p $(@D); echo "  CC-BARE $@"
 	$(Q)$(CC) -std=gnu17 -I. -O2 $(WARN) -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
 		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static \

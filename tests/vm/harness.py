@@ -104,6 +104,7 @@ class Vm:
         self.socket = os.path.join(self.dir, "v")
         self.log = os.path.join(self.dir, "log")
         self.child = self.ready = None
+        self.fds = []               # to be inherited
         self.status = []
         self.reader = None
         self.boot_ms = None
@@ -122,7 +123,7 @@ class Vm:
         parent = os.pidfd_open(os.getpid())     # it ends with this program, however that ends
         argv += ["--status-fd", str(status_w), "--parent-fd", str(parent)]
         with open(self.log, "wb") as log:
-            self.child = subprocess.Popen(argv, pass_fds=[status_w, parent], stdout=log,
+            self.child = subprocess.Popen(argv, pass_fds=[status_w, parent, *self.fds], stdout=log,
                                           stdin=subprocess.DEVNULL, stderr=log)
         os.close(status_w)
         os.close(parent)

@@ -4,15 +4,15 @@
  * attacked, that one has to work meanwhile, then it is attacked itself, and another
  * one has to work after a reset.
  */
-#include "tests/vm/hostile.h"
+#include "tests/vm/hostile_io.h"
 
 struct rings rings[SLOTS][QMAX];
 struct desc table[QSIZE] __attribute__((aligned(16)));
 unsigned char buffer[1 << 20];
+unsigned neighbour;
 static uint64_t state = 88172645463325252u;
 
 /* The compiler makes calls of these. */
-void *memset(void *p, int c, size_t n);
 void *memset(void *p, int c, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -20,7 +20,6 @@ void *memset(void *p, int c, size_t n)
 	return p;
 }
 
-void *memcpy(void *d, const void *s, size_t n);
 void *memcpy(void *d, const void *s, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -101,7 +100,7 @@ void negotiate(unsigned slot, uint64_t without)
 	wr(slot, R_STATUS, S_ACK | S_DRIVER | S_FEATURES);
 }
 
-static void address(unsigned slot, unsigned reg, const void *p)
+void set_address(unsigned slot, unsigned reg, const void *p)
 {
 	wr(slot, reg, (uint32_t)(uintptr_t)p);
 	wr(slot, reg + 4, (uint32_t)((uintptr_t)p >> 32));
@@ -114,9 +113,9 @@ void set_up(unsigned slot)
 		if (!rd(slot, R_QMAX))
 			return;
 		wr(slot, R_QNUM, QSIZE);
-		address(slot, R_DESC, rings[slot][q].desc);
-		address(slot, R_AVAIL, &rings[slot][q].avail);
-		address(slot, R_USED, &rings[slot][q].used);
+		set_address(slot, R_DESC, rings[slot][q].desc);
+		set_address(slot, R_AVAIL, &rings[slot][q].avail);
+		set_address(slot, R_USED, &rings[slot][q].used);
 		wr(slot, R_QREADY, 1);
 	}
 }
@@ -200,6 +199,17 @@ static void attack(const struct attack *a, unsigned slot)
 	say("\n");
 }
 
+static const struct attack *attack_named(const char *name)
+{
+	const struct attack *const all[] = { attacks, disk_attacks, share_attacks };
+
+	for (unsigned i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		for (const struct attack *a = all[i]; a->name; a++)
+			if (same(a->name, name))
+				return a;
+	return NULL;
+}
+
 static const char *option(const char *line, const char *name)
 {
 	for (; *line; line++) {
@@ -218,14 +228,13 @@ __attribute__((noreturn)) void hostile(uint32_t cmdline)
 {
 	const char *line = (const char *)(uintptr_t)cmdline;
 	const char *name = option(line, "case="), *seed = option(line, "seed=");
-	const struct attack *a = attacks;
+	const struct attack *a = attack_named(name);
 	unsigned rng = find(ID_RNG), console = find(ID_CONSOLE);
 
+	neighbour = rng;
 	while (*seed >= '0' && *seed <= '9')
 		state = state * 10 + (uint64_t)(*seed++ - '0');
-	while (a->name && !same(a->name, name))
-		a++;
-	if (!a->name) {
+	if (!a) {
 		say("no such case\n");
 	} else {
 		for (unsigned slot = 0; slot < SLOTS; slot++)

@@ -58,7 +58,10 @@ struct rings {
 extern struct rings rings[SLOTS][QMAX];
 extern struct desc table[QSIZE];
 extern unsigned char buffer[1 << 20];
+extern unsigned neighbour;	/* the slot that has to work while the others are attacked */
 
+void *memset(void *p, int c, size_t n);
+void *memcpy(void *d, const void *s, size_t n);
 uint32_t rd(unsigned slot, unsigned reg);
 void wr(unsigned slot, unsigned reg, uint32_t v);
 uint64_t rnd(void);
@@ -67,6 +70,7 @@ void say_number(uint64_t v);
 bool same(const char *a, const char *b);
 
 /* What a driver does, up to a point. */
+void set_address(unsigned slot, unsigned reg, const void *p);
 void reset(unsigned slot);
 /* ACKNOWLEDGE, DRIVER, all features but those of @without, FEATURES_OK. */
 void negotiate(unsigned slot, uint64_t without);

@@ -14,6 +14,7 @@ import harness
 import test_bare
 import test_guest
 import test_hostile
+import test_served
 
 
 def selected(group, name, words):
@@ -49,7 +50,7 @@ def run_guest(report, group, vmm, words):
 
 
 # Guests without a kernel: a machine for each test.
-BARE = (("bare", test_bare.TESTS), ("hostile", test_hostile.TESTS))
+BARE = (("bare", test_bare.TESTS), ("hostile", test_hostile.TESTS), ("hostile", test_served.TESTS))
 
 
 def run_bare(report, vmm, words):
