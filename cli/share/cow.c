@@ -8,7 +8,8 @@
  * Has the host changed meanwhile? A copy remembers what it was made from (UPPER_ORIGIN):
  * that must still be there. What has no such memory (a deletion, a new file in the place
  * of another) is younger than the host's entry, by its time of birth, or there is a
- * conflict. A copy that was moved remembers something that a deletion hides.
+ * conflict. A copy that was moved remembers something that a deletion hides, and one that got
+ * more names something that is there by its first.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -54,6 +55,14 @@ static bool is_hidden(const struct cow_list *l, uint64_t ino)
 	       bsearch(&ino, l->hidden, l->n_hidden, sizeof(ino), compare_ino);
 }
 
+/* Is it a name that the guest gave to a copy of another one's file? */
+static bool is_elsewhere(const struct cow_list *l, uint64_t up, uint64_t low, uint64_t origin_ino)
+{
+	const struct cow_linked *k = cow_link_find(l, up);
+
+	return k && k->home && low != origin_ino;
+}
+
 /* What a copy remembers. */
 static bool origin(int fd, unsigned long long *ino, long long *sec, unsigned *nsec,
 		   unsigned long long *size)
@@ -82,7 +91,8 @@ const char *cow_conflict(int upper_dir, int lower_dir, const char *name,
 		return NULL;
 	if (S_ISREG(up.stx_mode))
 		fd = cow_open_name(upper_dir, name, O_RDONLY);
-	if (fd >= 0 && origin(fd, &ino, &sec, &nsec, &size) && !is_hidden(l, ino)) {
+	if (fd >= 0 && origin(fd, &ino, &sec, &nsec, &size) && !is_hidden(l, ino) &&
+	    !is_elsewhere(l, up.stx_ino, there ? low.st_ino : 0, ino)) {
 		if (!there)
 			return "was deleted on the host";
 		if (low.st_ino != ino || low.st_mtim.tv_sec != sec ||
@@ -99,7 +109,7 @@ const char *cow_conflict(int upper_dir, int lower_dir, const char *name,
 
 /* ---- the list ---- */
 
-static int grow(void *array, size_t n, size_t *room, size_t size)
+int cow_grow(void *array, size_t n, size_t *room, size_t size)
 {
 	size_t more = *room ? 2 * *room : 64;
 	void *p;
@@ -119,7 +129,7 @@ static int add(struct walk *w, enum cow_kind kind, mode_t old, mode_t new, const
 	struct cow_list *l = w->l;
 	char *path = strdup(w->path);
 
-	if (!path || l->n == CHANGES_MAX || grow(&l->v, l->n, &l->room, sizeof(*l->v))) {
+	if (!path || l->n == CHANGES_MAX || cow_grow(&l->v, l->n, &l->room, sizeof(*l->v))) {
 		free(path);
 		return err_say(w->e, -ENOMEM, "more than %zu changes are more than this program "
 			       "can handle at once", l->n);
@@ -133,7 +143,7 @@ static int hide(struct walk *w, uint64_t ino)
 {
 	struct cow_list *l = w->l;
 
-	if (grow(&l->hidden, l->n_hidden, &l->room_hidden, sizeof(*l->hidden)))
+	if (cow_grow(&l->hidden, l->n_hidden, &l->room_hidden, sizeof(*l->hidden)))
 		return err_set(w->e, -ENOMEM, "list changes");
 	l->hidden[l->n_hidden++] = ino;
 	return 0;
@@ -145,6 +155,7 @@ void cow_free(struct cow_list *l)
 		free(l->v[i].path);
 	free(l->v);
 	free(l->hidden);
+	cow_link_free(l);
 	*l = (struct cow_list){ 0 };
 }
 
@@ -179,7 +190,7 @@ static int names_add(struct names *s, int dir)
 	for (const struct dirent *de; !rc && (de = readdir(d));) {
 		if (!strcmp(de->d_name, ".") || !strcmp(de->d_name, ".."))
 			continue;
-		rc = grow(&s->v, s->n, &s->room, sizeof(*s->v));
+		rc = cow_grow(&s->v, s->n, &s->room, sizeof(*s->v));
 		if (!rc && !(s->v[s->n++] = strdup(de->d_name)))
 			rc = -ENOMEM;
 	}
@@ -260,7 +271,7 @@ static int walk_deleted(struct walk *w, int lower, const char *name,
 			     "was changed on the host" : NULL);
 }
 
-static int same_bytes(int a, int b)
+int cow_same(int a, int b)
 {
 	static char x[65536], y[65536];
 	off_t at = 0;
@@ -297,7 +308,7 @@ static int same_content(int upper, int lower, const char *name, const struct sta
 		return !S_ISREG(up->st_mode);
 	x = cow_open_name(upper, name, O_RDONLY);
 	y = cow_open_name(lower, name, O_RDONLY);
-	return x < 0 ? x : y < 0 ? y : same_bytes(x, y);
+	return x < 0 ? x : y < 0 ? y : cow_same(x, y);
 }
 
 static int walk_dir(struct walk *w, int upper, int lower);
@@ -321,13 +332,35 @@ static int walk_subdir(struct walk *w, int upper, int lower, const char *name,
 	return rc;
 }
 
+static int note_names(struct walk *w, int upper, const char *name, const struct stat *up,
+		      const struct stat *low, bool same)
+{
+	unsigned long long ino = 0, size;
+	long long sec;
+	unsigned nsec;
+	auto_fd fd = S_ISREG(up->st_mode) && up->st_nlink > 1 ?
+		     cow_open_name(upper, name, O_RDONLY) : -1;
+	bool home;
+
+	if (fd < 0)
+		return 0;
+	home = low && origin(fd, &ino, &sec, &nsec, &size) && ino == low->st_ino;
+	if (cow_link_note(w->l, up->st_ino, w->path, home,
+			  same && (up->st_mode & 01777) == (low->st_mode & 01777)))
+		return err_say(w->e, -ENOMEM, "more than %zu names of files with several are more "
+			       "than this program can handle at once", w->l->n_linked);
+	return 0;
+}
+
 static int walk_file(struct walk *w, int upper, int lower, const char *name,
 		     const struct stat *up, const struct stat *low)
 {
 	int same = low ? same_content(upper, lower, name, up, low) : 0;
 
-	if (same < 0)
-		return failed(w, same);
+	int rc = same < 0 ? failed(w, same) : note_names(w, upper, name, up, low, same);
+
+	if (rc)
+		return rc;
 	if (same && (S_ISLNK(up->st_mode) || (up->st_mode & 01777) == (low->st_mode & 01777)))
 		return 0;
 	return add(w, !low ? COW_ADDED : same ? COW_MODE : COW_CHANGED, low ? low->st_mode : 0,
@@ -421,6 +454,7 @@ int cow_scan(int upper, int lower, struct cow_list *l, struct err *e)
 
 	*l = (struct cow_list){ 0 };
 	rc = walk_dir(&w, upper, lower);
+	cow_link_sort(l);
 	if (!rc)
 		find_conflicts(upper, lower, l);
 	return rc;

@@ -21,12 +21,21 @@ struct cow_change {
 	const char *conflict;	/* the host changed it meanwhile: how; NULL: it did not */
 };
 
+/* A file of the upper tree with several names, which were all made by the guest but one. */
+struct cow_linked {
+	uint64_t ino;		/* in the upper tree */
+	char *home;		/* the name that UPPER_ORIGIN is about; NULL: none */
+	char *there;		/* a name by which the host has the same file; NULL: not yet */
+};
+
 /* In the order in which they can be applied. */
 struct cow_list {
 	struct cow_change *v;
 	size_t n, room;
 	uint64_t *hidden;	/* inodes of the host's that a deletion hides, sorted */
 	size_t n_hidden, room_hidden;
+	struct cow_linked *linked;	/* sorted by inode */
+	size_t n_linked, room_linked;
 };
 
 /*
@@ -84,4 +93,23 @@ int cow_open_parent(int root, const char *path, const char **name) must_check;
 const char *cow_conflict(int upper_dir, int lower_dir, const char *name,
 			 const struct cow_list *l);
 bool cow_is_whiteout(const struct stat *st);
+/* Room for one more in an array of @n elements of @size. 0 or -ENOMEM. */
+int cow_grow(void *array, size_t n, size_t *room, size_t size) must_check;
+/* 1: two open files hold the same bytes, 0: they do not, or -errno. */
+int cow_same(int a, int b) must_check;
+
+/* @path is a name of that file; @home, @there: as in struct cow_linked. 0 or -ENOMEM. */
+int cow_link_note(struct cow_list *l, uint64_t ino, const char *path, bool home,
+		  bool there) must_check;
+/* All of them are noted. */
+void cow_link_sort(struct cow_list *l);
+/* NULL: it has one name. @l may be NULL. */
+struct cow_linked *cow_link_find(const struct cow_list *l, uint64_t ino);
+/*
+ * Where the host has the guest's file @up_dir/@name already, by another name and unchanged, make
+ * @temp in @low_dir one more name of it. False, with nothing done, where it has not.
+ */
+bool cow_link_make(const struct cow_linked *k, int lower, int up_dir, const char *name,
+		   int low_dir, const char *temp) must_check;
+void cow_link_free(struct cow_list *l);
 #endif

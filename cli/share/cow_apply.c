@@ -21,6 +21,7 @@
 struct apply {
 	const struct cow_list *l;
 	const struct cow_change *c;
+	int lower;		/* the share */
 	int up, low;		/* the folders that it is in */
 	const char *name;
 	char temp[40];		/* what is not in its place yet; "" */
@@ -95,7 +96,15 @@ static int dress(const struct apply *a, int fd)
 	return 0;
 }
 
-static int make_file(struct apply *a)
+static struct cow_linked *names_of(const struct apply *a)
+{
+	struct stat st;
+
+	return fstatat(a->up, a->name, &st, AT_SYMLINK_NOFOLLOW) ? NULL :
+								   cow_link_find(a->l, st.st_ino);
+}
+
+static int copy_file(struct apply *a)
 {
 	auto_fd from = cow_open(a->up, a->name, O_RDONLY);
 	auto_fd to = from < 0 ? -1 : openat(a->low, a->temp, O_WRONLY | O_CREAT | O_EXCL |
@@ -108,6 +117,27 @@ static int make_file(struct apply *a)
 	if (!rc)
 		rc = dress(a, to);
 	return !rc && fsync(to) ? -errno : rc;
+}
+
+/* Another name of what is on the host already, or a copy. */
+static int make_file(struct apply *a)
+{
+	const struct cow_linked *k = names_of(a);
+
+	return k && cow_link_make(k, a->lower, a->up, a->name, a->low, a->temp) ? 0 : copy_file(a);
+}
+
+/* The next of its names can be a link; that it is not there yet says nothing (remember()). */
+static void made_file(const struct apply *a)
+{
+	struct cow_linked *k = names_of(a);
+
+	if (k && !k->there)
+		k->there = strdup(a->c->path);
+	if (k && !k->home)
+		k->home = strdup(a->c->path);
+	/* A rename does nothing between two names of one file. */
+	(void)unlinkat(a->low, a->temp, 0);
 }
 
 /* Would the guest's link, used on the host, lead out of the folder? */
@@ -170,8 +200,10 @@ static int put(struct apply *a, bool any_link)
 	else if (!rc && renameat2(a->low, a->temp, a->low, a->name,
 				  a->c->kind == COW_ADDED ? RENAME_NOREPLACE : 0))
 		rc = errno == EEXIST ? conflict(a, "was made on the host") : -errno;
-	if (!rc)
+	if (!rc) {
+		made_file(a);
 		return 0;
+	}
 	(void)unlinkat(a->low, a->temp, 0);
 	return a->e->code ? rc : fail(a, rc, "make");
 }
@@ -255,11 +287,20 @@ static void remember(const struct apply *a)
 	(void)!fsetxattr(fd, UPPER_ORIGIN, text, strlen(text), 0);
 }
 
-/* Nothing differs there any more: the sandbox sees the host's again. */
+/*
+ * Nothing differs there any more: the sandbox sees the host's again. Other names of the file
+ * are not what was copied up.
+ */
 static void forget(const struct apply *a)
 {
+	const struct cow_linked *k = names_of(a);
 	struct stat st;
 
+	if (k && k->home && !strcmp(k->home, a->c->path)) {
+		auto_fd fd = cow_open(a->up, a->name, O_RDONLY);
+
+		(void)!fremovexattr(fd, UPPER_ORIGIN);
+	}
 	if (!fstatat(a->up, a->name, &st, AT_SYMLINK_NOFOLLOW) && !S_ISDIR(st.st_mode))
 		(void)unlinkat(a->up, a->name, 0);
 }
@@ -267,7 +308,7 @@ static void forget(const struct apply *a)
 int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_change *c,
 	      bool any_link, bool live, struct err *e)
 {
-	struct apply a = { .l = l, .c = c, .e = e };
+	struct apply a = { .l = l, .c = c, .lower = lower, .e = e };
 	auto_fd up = cow_open_parent(upper, c->path, &a.name);
 	auto_fd low = cow_open_parent(lower, c->path, &a.name);
 	int rc = 0;

@@ -194,6 +194,49 @@ Test(cli_cow, a_moved_file_is_no_conflict)
 	sh("test ! -e low/a && test \"$(cat low/z)\" = one");
 }
 
+/* What link(2) made in the guest. */
+Test(cli_cow, names_of_one_file_are_names_of_one_file_on_the_host)
+{
+	copy_up("a");
+	copy_up("b");
+	sh("mkdir up/k; ln up/a up/k/z; echo n >up/n1; ln up/n1 up/n2; ln up/n1 up/k/n3;"
+	   "ln up/b up/0; echo more >>up/b");
+	cr_assert_str_eq(scan(), "added    0\nchanged  b\nadded    k, a folder\nadded    k/n3\n"
+			 "added    k/z\nadded    n1\nadded    n2\n");
+	cr_assert_eq(apply(false, true), 0, "%s", e.msg);
+	sh("cd low; test a -ef k/z && test n1 -ef n2 && test n1 -ef k/n3 && test 0 -ef b &&"
+	   "test $(stat -c %h n1) = 3 && test $(stat -c %h a) = 2 && grep -q more 0 &&"
+	   "test -z \"$(find . -name '*sandbox*')\"");
+	cr_assert_str_eq(scan(), "");
+	cr_assert_eq(apply(false, false), 0, "%s", e.msg);
+}
+
+Test(cli_cow, a_link_is_a_copy_where_the_hosts_file_is_another)
+{
+	copy_up("a");
+	sh("ln up/a up/z; ln up/a up/b; echo g >>up/a");
+	cr_assert_str_eq(scan(), "changed  a\nchanged  b\nadded    z\n");
+	cr_assert_eq(cow_apply(up, low, &list, &list.v[2], false, false, &e), 0, "%s", e.msg);
+	sh("cd low; test ! a -ef z && grep -q g z && ! grep -q g a");
+	scan();
+	cr_assert_eq(cow_apply(up, low, &list, &list.v[0], false, false, &e), 0, "%s", e.msg);
+	sh("cd low; test ! a -ef z; grep -q g a; echo host >>z; echo host >>a; chmod 640 a");
+	cr_assert_str_eq(scan(), "changed  b\n");
+	cr_assert_eq(apply(false, false), 0, "%s", e.msg);
+	sh("cd low; test ! a -ef b && ! grep -q host b && grep -q g b");
+}
+
+/* Nor where only the host changed what the others are names of. */
+Test(cli_cow, a_late_change_of_the_other_name_is_not_taken_over)
+{
+	copy_up("a");
+	sh("ln up/a up/z");
+	cr_assert_str_eq(scan(), "added    z\n");
+	sh("sed -i s/one/uno/ low/a");
+	cr_assert_eq(cow_apply(up, low, &list, &list.v[0], false, false, &e), 0, "%s", e.msg);
+	sh("cd low; test ! a -ef z && grep -q one z && grep -q uno a");
+}
+
 Test(cli_cow, one_file_of_a_new_folder_comes_with_the_folder)
 {
 	sh("mkdir -p up/new/er; chmod 750 up/new; echo n >up/new/er/f; echo m >up/new/er/g;"
