@@ -1,64 +1,62 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bucket.c - whole units only; the clock of a bucket moves by what those took, so
- * that no fraction is lost however often it is asked.
+ * bucket.c - exact: what time brings is counted in parts of a unit, so nothing is lost, and
+ * nothing won, however often it is asked. `make prove` tries every bucket of six bits.
  */
 #include "vmm/bucket.h"
 
-#define NS 1000000000ull
-#define LEVEL_MIN (-(int64_t)(1ull << 62))
+#define LEVEL_MIN (-(bucket_level)BUCKET_DEBT_MAX)
 
-void bucket_init(struct bucket *b, uint64_t rate, uint64_t burst, uint64_t now)
+void bucket_init(struct bucket *b, bucket_word rate, bucket_word burst, bucket_word now)
 {
 	BUG_ON(rate > BUCKET_RATE_MAX || burst > BUCKET_RATE_MAX);
-	if (!burst)
-		burst = rate / 10 ? rate / 10 : 1;
-	*b = (struct bucket){ .rate = rate, .burst = burst, .level = (int64_t)burst, .at = now };
+	if (burst == 0)
+		burst = rate >= 10 ? rate / 10 : 1;
+	b->rate = rate;
+	b->burst = burst;
+	b->level = (bucket_level)burst;
+	b->rest = 0;
+	b->at = now;
 }
 
-/* Rounded up: with that many nanoseconds there are @n units. Neither is beyond 2^62. */
-static uint64_t time_of(const struct bucket *b, uint64_t n)
+static void fill(struct bucket *b, bucket_word now)
 {
-	unsigned __int128 ns = ((unsigned __int128)n * NS + b->rate - 1) / b->rate;
-
-	return ns > UINT64_MAX ? UINT64_MAX : (uint64_t)ns;
-}
-
-static void fill(struct bucket *b, uint64_t now)
-{
-	uint64_t room = (uint64_t)((int64_t)b->burst - b->level), passed = now - b->at;
-	unsigned __int128 units;
+	bucket_word room = (bucket_word)((bucket_level)b->burst - b->level);
+	bucket_wide parts;
 
 	if (now <= b->at)
 		return;
-	units = (unsigned __int128)passed * b->rate / NS;
-	if (units >= room) {
-		b->level = (int64_t)b->burst;
-		b->at = now;
+	parts = (bucket_wide)(now - b->at) * b->rate + b->rest;
+	b->at = now;
+	if (parts / BUCKET_NS >= room) {
+		b->level = (bucket_level)b->burst;
+		b->rest = 0;
 		return;
 	}
-	b->level += (int64_t)units;
-	b->at += (uint64_t)(units * NS / b->rate);	/* at most @passed */
+	b->level += (bucket_level)(parts / BUCKET_NS);
+	b->rest = (bucket_word)(parts % BUCKET_NS);
 }
 
-uint64_t bucket_wait(struct bucket *b, uint64_t now)
+bucket_word bucket_wait(struct bucket *b, bucket_word now)
 {
-	uint64_t ns, gone;
+	const bucket_word most = ~(bucket_word)0;
+	bucket_wide ns;
 
-	if (!b->rate)
+	if (b->rate == 0)
 		return 0;
 	fill(b, now);
 	if (b->level > 0)
 		return 0;
-	ns = time_of(b, (uint64_t)(1 - b->level));
-	gone = now > b->at ? now - b->at : 0;
-	return ns > gone ? ns - gone : 1;
+	ns = (bucket_wide)(bucket_word)(1 - b->level) * BUCKET_NS - b->rest;
+	ns = (ns + b->rate - 1) / b->rate;		/* rounded up */
+	return ns > most ? most : (bucket_word)ns;
 }
 
-void bucket_take(struct bucket *b, uint64_t n)
+void bucket_take(struct bucket *b, bucket_word n)
 {
-	if (!b->rate)
+	if (b->rate == 0)
 		return;
 	n = n < BUCKET_RATE_MAX ? n : BUCKET_RATE_MAX;
-	b->level = b->level < LEVEL_MIN + (int64_t)n ? LEVEL_MIN : b->level - (int64_t)n;
+	b->level = b->level < LEVEL_MIN + (bucket_level)n ? LEVEL_MIN :
+							    b->level - (bucket_level)n;
 }

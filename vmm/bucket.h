@@ -13,19 +13,28 @@
 #define VMM_BUCKET_H
 #include "vmm/base.h"
 
+/* The proof (tests/prove/bucket.cc) has words of a few bits, which notice when they wrap. */
+#ifndef BUCKET_NS
+#define BUCKET_NS 1000000000ull
 #define BUCKET_RATE_MAX (1ull << 40)	/* units per second, and units of a burst */
+#define BUCKET_DEBT_MAX (1ull << 62)	/* more is forgiven */
+typedef uint64_t bucket_word;
+typedef int64_t bucket_level;
+typedef unsigned __int128 bucket_wide;
+#endif
 
 struct bucket {
-	uint64_t rate;		/* units per second; 0: no limit */
-	uint64_t burst;		/* most that is saved up */
-	int64_t level;		/* below 1: wait */
-	uint64_t at;		/* when @level was right */
+	bucket_word rate;	/* units per second; 0: no limit */
+	bucket_word burst;	/* most that is saved up */
+	bucket_level level;	/* below 1: wait */
+	bucket_word rest;	/* and parts of a unit, of which BUCKET_NS are one */
+	bucket_word at;		/* when that was right */
 };
 
 /* Full at @now. @rate and @burst up to BUCKET_RATE_MAX; @burst 0: a tenth of a second's worth. */
-void bucket_init(struct bucket *b, uint64_t rate, uint64_t burst, uint64_t now);
+void bucket_init(struct bucket *b, bucket_word rate, bucket_word burst, bucket_word now);
 /* Nanoseconds until something may be taken; 0: now. Fills up to @now. */
-uint64_t bucket_wait(struct bucket *b, uint64_t now);
+bucket_word bucket_wait(struct bucket *b, bucket_word now);
 /* Take @n, also what is not there. Up to BUCKET_RATE_MAX at once. */
-void bucket_take(struct bucket *b, uint64_t n);
+void bucket_take(struct bucket *b, bucket_word n);
 #endif

@@ -81,6 +81,27 @@ Test(bucket, asking_often_loses_no_fraction)
 	cr_assert_leq(sum, 3001);
 }
 
+Test(bucket, asking_often_wins_nothing)
+{
+	static const uint64_t rates[] = { 700000000, 1500000000, 10 * S };
+
+	for (size_t i = 0; i < ARRAY_LEN(rates); i++) {
+		const uint64_t ns = 1000;
+		uint64_t sum = 0;
+		struct bucket b;
+
+		bucket_init(&b, rates[i], 1000, 0);
+		bucket_take(&b, 1000);
+		for (uint64_t now = 0; now < ns; now++)
+			while (sum < 20 * ns && !bucket_wait(&b, now)) {
+				bucket_take(&b, 1);
+				sum++;
+			}
+		cr_expect_leq(sum, ns * rates[i] / S, "%lu: %lu", rates[i], sum);
+		cr_expect_geq(sum, (ns - 1) * rates[i] / S, "%lu: %lu", rates[i], sum);
+	}
+}
+
 Test(bucket, after_the_time_it_says_there_is_something)
 {
 	static const uint64_t rates[] = { 1, 2, 3, 7, 1000, 999999937, BUCKET_RATE_MAX };
