@@ -62,6 +62,7 @@ LIBS_FREE = ("tests/*", "bench/*")
 # Files that must begin with a license: patterns, and what the first lines must say.
 SPDX = (
     ("guest/patches/*.patch", "GPL-2.0"),
+    ("*.cc",         "SPDX-License-Identifier: Apache-2.0"),
     ("*.[ch]",       "SPDX-License-Identifier: Apache-2.0"),
     ("*.S",          "SPDX-License-Identifier: Apache-2.0"),
     ("*.py",         "SPDX-License-Identifier: Apache-2.0"),
@@ -74,7 +75,7 @@ SPDX = (
 
 # Layout. Patches and the fuzzers' corpus are other formats.
 NOT_TEXT = ("tests/fuzz/corpus/*", "*.patch", "*.png", "*.bin", "LICENSE")
-CODE = ("*.c", "*.h", "*.S", "*.py")
+CODE = ("*.c", "*.cc", "*.h", "*.S", "*.py")
 C = ("*.c", "*.h", "*.S")
 WIDTH = 100
 FILE_LINES = 500        # warned about

@@ -6,6 +6,7 @@
  * where sums wrap, and tables of a good and a bad length. What the walk makes of each is
  * compared with the words of the specification (virtio 1.2, 2.7.5), written down again here in
  * another way: the descriptors visited are remembered, instead of counted.
+ * Its neighbours: index.c (indices), range.c (ranges of memory), bucket.cc.
  *
  * Debian 12 has no CBMC, and its Frama-C (25) reads neither __int128 nor follows the relation of
  * two values, on which every check of a range rests.
