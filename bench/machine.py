@@ -132,36 +132,52 @@ def threads_ns(pid):
 
 
 PERF_EVENT_OPEN = {"x86_64": 298, "aarch64": 241}
-TASK_CLOCK = struct.pack("=IIQ", 1, 112, 1).ljust(112, b"\0")     # of PERF_TYPE_SOFTWARE
+INHERIT_FROM_EXEC = 1 | 1 << 1 | 1 << 12        # disabled, inherit, enable_on_exec
+
+
+class Counter:
+    """Processor time of a thread, readable when it is gone; with INHERIT_FROM_EXEC that of a
+    process from its next exec on, and of all that come from it. Where the kernel does not let
+    it be opened, exact is false and ns() is 0."""
+
+    def __init__(self, tid, flags=0):
+        attr = struct.pack("=IIQQQQQ", 1, 112, 1, 0, 0, 0, flags).ljust(112, b"\0")
+        call = ctypes.CDLL(None).syscall        # type 1, config 1: the software's task clock
+        self.fd = call(PERF_EVENT_OPEN[platform.machine()], attr, int(tid), -1, -1, 0)
+        self.exact = self.fd >= 0
+
+    def ns(self):
+        return struct.unpack("=Q", os.read(self.fd, 8))[0] if self.exact else 0
+
+    def close(self):
+        ns = self.ns()
+        if self.exact:
+            os.close(self.fd)
+        return ns
 
 
 class ThreadClock:
-    """Processor time of a thread: by a counter that can still be read when the thread is gone
-    (exact), or, where that may not be opened, as it was when look() was called last."""
+    """All the processor time of a thread that runs already: by a counter (exact), or, where there
+    is none, as it was when look() was called last. schedstat is behind by up to a tick while the
+    thread runs, so what it had used before the counter is the largest difference ever seen."""
 
     def __init__(self, pid, tid):
         self.path = f"/proc/{pid}/task/{tid}/schedstat"
-        call = ctypes.CDLL(None).syscall
-        self.fd = call(PERF_EVENT_OPEN[platform.machine()], TASK_CLOCK, int(tid), -1, -1, 0)
-        self.exact = self.fd >= 0
-        self.ns = 0
+        self.counter = Counter(tid)
+        self.exact = self.counter.exact
+        self.before = 0
         self.look()
 
     def look(self):
         try:
-            self.ns = int(read(self.path).split()[0]) - self.counted()
+            ns = int(read(self.path).split()[0])
         except (FileNotFoundError, ProcessLookupError):
-            pass
-
-    def counted(self):
-        return struct.unpack("=Q", os.read(self.fd, 8))[0] if self.exact else 0
+            return
+        self.before = max(self.before, ns - self.counter.ns())
 
     def close(self):
         """The time, in nanoseconds."""
-        ns = self.ns + self.counted()
-        if self.exact:
-            os.close(self.fd)
-        return ns
+        return self.before + self.counter.close()
 
 
 def cpu_ns(pid):

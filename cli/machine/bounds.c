@@ -61,18 +61,21 @@ static bool has_word(const char *text, const char *word)
 	return false;
 }
 
+/* What the kernel tells of our groups; it costs more to ask than all that is done with it. */
+struct told { char cgroup[8192], mountinfo[32768]; };
+
 /*
- * The folder of our group: the line of @proc/self/cgroup whose second field is
+ * The folder of our group: the line of self/cgroup whose second field is
  * @controller ("" is v2), below the mount point of that tree.
  */
-static bool own_folder(struct place *p, struct place *top, const char *proc,
+static bool own_folder(struct place *p, struct place *top, const struct told *told,
 		       const char *controller)
 {
-	char text[8192], mounts[32768], root[512], at[512], tail[512], *own = NULL;
+	struct told copy;
+	char *const text = strcpy(copy.cgroup, told->cgroup);
+	char *const mounts = strcpy(copy.mountinfo, told->mountinfo);
+	char root[512], at[512], tail[512], *own = NULL;
 
-	if (read_text(proc, "self/cgroup", text, sizeof(text)) <= 0 ||
-	    read_text(proc, "self/mountinfo", mounts, sizeof(mounts)) <= 0)
-		return false;
 	for (char *line = strtok(text, "\n"); line && !own; line = strtok(NULL, "\n")) {
 		char *first = strchr(line, ':'), *second = first ? strchr(first + 1, ':') : NULL;
 
@@ -150,12 +153,12 @@ static void drop_if_idle(struct bounds *c, const char *before)
 		(void)rmdir(c->dir[--c->n].path);
 }
 
-static void make_v2(struct bounds *c, const char *proc, const struct bounds_limits *l)
+static void make_v2(struct bounds *c, const struct told *told, const struct bounds_limits *l)
 {
 	struct place at, top;
 	char text[1024];
 
-	if (!own_folder(&at, &top, proc, ""))
+	if (!own_folder(&at, &top, told, ""))
 		return;
 	for (;;) {
 		if (read_text(at.path, "cgroup.subtree_control", text, sizeof(text)) > 0 &&
@@ -172,13 +175,13 @@ static void make_v2(struct bounds *c, const char *proc, const struct bounds_limi
 	drop_if_idle(c, "");
 }
 
-static void make_v1(struct bounds *c, const char *proc, const char *controller, const char *file,
-		    uint64_t value)
+static void make_v1(struct bounds *c, const struct told *told, const char *controller,
+		    const char *file, uint64_t value)
 {
 	struct place at, top;
 	char before[sizeof(c->what)];
 
-	if (!own_folder(&at, &top, proc, controller) || !add(c, &at))
+	if (!own_folder(&at, &top, told, controller) || !add(c, &at))
 		return;
 	memcpy(before, c->what, sizeof(before));
 	limited(c, write_number(c->dir[c->n - 1].path, file, value), controller);
@@ -187,14 +190,19 @@ static void make_v1(struct bounds *c, const char *proc, const char *controller, 
 
 void bounds_make(struct bounds *c, const char *proc, const struct bounds_limits *l)
 {
+	struct told told;
+
 	*c = (struct bounds)BOUNDS_NONE;
-	make_v2(c, proc, l);
+	if (read_text(proc, "self/cgroup", told.cgroup, sizeof(told.cgroup)) <= 0 ||
+	    read_text(proc, "self/mountinfo", told.mountinfo, sizeof(told.mountinfo)) <= 0)
+		return;
+	make_v2(c, &told, l);
 	if (c->n)
 		return;
-	make_v1(c, proc, "memory", "memory.limit_in_bytes", l->memory);
-	make_v1(c, proc, "pids", "pids.max", l->pids);
+	make_v1(c, &told, "memory", "memory.limit_in_bytes", l->memory);
+	make_v1(c, &told, "pids", "pids.max", l->pids);
 	if (l->cpus)
-		make_v1(c, proc, "cpu", "cpu.cfs_quota_us", l->cpus * PERIOD_US);
+		make_v1(c, &told, "cpu", "cpu.cfs_quota_us", l->cpus * PERIOD_US);
 }
 
 unsigned bounds_doors(const struct bounds *c, int fd[BOUNDS_MAX])

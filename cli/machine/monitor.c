@@ -15,10 +15,10 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include "cli/machine/monitor.h"
 #include "cli/base/spawn.h"
 #include "cli/base/term.h"
@@ -275,17 +275,20 @@ void monitor_read(struct monitor *m)
 
 /*
  * When the last of its threads ends, this process is woken before that thread has taken its
- * names in /proc away (those that monitor_verify() looked up). On a loaded host it then
- * takes that thread's processor and waits, running, for the thread to be done: three
- * milliseconds, until the scheduler steps in. So the thread goes first.
+ * names in /proc away (those that monitor_verify() looked up), and on a loaded host it takes
+ * that thread's processor. wait4(2) would then look at them again and again, running, until the
+ * scheduler steps in, for four milliseconds; one yield hands the processor to anybody. The
+ * thread needs a tenth of this nap.
  */
+#define NAP_NS 200000
+
 static void reap(struct monitor *m)
 {
 	struct pollfd p = { .fd = m->pidfd, .events = POLLIN };
 
 	while (poll(&p, 1, -1) < 0 && errno == EINTR)
 		;
-	sched_yield();
+	nanosleep(&(struct timespec){ .tv_nsec = NAP_NS }, NULL);
 	while (waitpid(m->pid, &m->wstatus, 0) < 0 && errno == EINTR)
 		;
 	close(m->pidfd);
