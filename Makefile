@@ -188,8 +188,11 @@ $(HOSTILE): $(HOSTILE_SRC) $(wildcard tests/vm/hostile*.h)
 		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static \
 		-Wl,-Ttext-segment=0x1000000,--build-id=none $(HOSTILE_SRC) -o $@
 
-# The disk's load, in the same way.
+# The disk's load, and work for every device, in the same way.
+$(O)/tests/vm/busy: tests/vm/hostile_start.S tests/vm/busy.c tests/vm/busy_vsock.c tests/vm/hostile.h \
+		tests/vm/busy.h
 $(O)/bench/guest/blk: tests/vm/hostile_start.S bench/guest/blk.c tests/vm/hostile.h
+$(O)/bench/guest/blk $(O)/tests/vm/busy:
 	@mkdir -p $(@D); echo "  CC-BARE $@"
 	$(Q)$(CC) -std=gnu17 -I. -O2 $(WARN) -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
 		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static \
@@ -280,7 +283,7 @@ vm-test: all guest vm-test-build
 	$(Q)$(O)/unit-kvm
 	$(Q)O=$(O) tests/vm/run.py $(if $(VMM),--vmm $(VMM)) $(T)
 
-vm-test-build: $(O)/unit-kvm $(GUEST_TESTS) $(BARE_GUESTS) $(HOSTILE)
+vm-test-build: $(O)/unit-kvm $(GUEST_TESTS) $(BARE_GUESTS) $(HOSTILE) $(O)/tests/vm/busy
 
 e2e: all guest
 	$(Q)O=$(O) tests/run.sh e2e

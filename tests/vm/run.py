@@ -12,6 +12,7 @@ import os
 import sys
 import harness
 import test_bare
+import test_busy
 import test_guest
 import test_hostile
 import test_served
@@ -50,7 +51,8 @@ def run_guest(report, group, vmm, words):
 
 
 # Guests without a kernel: a machine for each test.
-BARE = (("bare", test_bare.TESTS), ("hostile", test_hostile.TESTS), ("hostile", test_served.TESTS))
+BARE = (("bare", test_bare.TESTS), ("hostile", test_hostile.TESTS),
+        ("hostile", test_served.TESTS), ("busy", test_busy.TESTS))
 
 
 def run_bare(report, vmm, words):
