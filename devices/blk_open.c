@@ -11,8 +11,10 @@
  */
 #include <endian.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include "devices/blk.h"
@@ -59,13 +61,23 @@ static int take_file(struct blk *b, const struct conf_dev *c, struct err *e)
 	return 0;
 }
 
+/* A block device clears and discards whole blocks of its own only, also through the page cache. */
+static uint32_t device_block(int fd)
+{
+	struct stat st;
+	int n = 0;
+
+	return !fstat(fd, &st) && S_ISBLK(st.st_mode) && !ioctl(fd, BLKSSZGET, &n) &&
+	       n > (int)BLK_SECTOR ? (uint32_t)n : BLK_SECTOR;
+}
+
 /* The unit in which the file can be read and written. */
 static uint32_t block_size(const struct blk *b, bool direct)
 {
 	uint32_t n = DIRECT_BLOCK;
 
 	if (!direct)
-		return BLK_SECTOR;
+		return device_block(b->fd);
 #ifdef STATX_DIOALIGN
 	{
 		struct statx st;

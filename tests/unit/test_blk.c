@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <endian.h>
 #include <fcntl.h>
-#include <linux/virtio_blk.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include "devices/registry.h"
-#include "tests/unit/rig.h"
+#include "tests/unit/blk_ask.h"
 
 #define SECTORS	128u
 #define FEATURES (1ull << VIRTIO_BLK_F_FLUSH | 1ull << VIRTIO_BLK_F_DISCARD | \
@@ -53,27 +52,10 @@ static void rest(void)
 	} while (r.d->q[0].inflight[0] | r.d->q[0].inflight[1]);
 }
 
-/* One request to its end; returns its status. @data of @len bytes goes out, or is wanted. */
 static int request_on(unsigned queue, uint32_t type, uint64_t sector, const void *data,
 		      uint32_t len, bool in, void *back, uint32_t *used)
 {
-	const struct virtio_blk_outhdr h = { .type = htole32(type), .sector = htole64(sector) };
-	const char none = 0x7f;
-	struct rig_part p[3] = { { &h, sizeof(h), false }, { data, len, in }, { &none, 1, true } };
-	unsigned n = len ? 3 : 2;
-	uint16_t head;
-
-	if (!len)
-		p[1] = p[2];
-	head = rig_add(&r, queue, p, n);
-	rig_kick(&r, queue);
-	do
-		rig_run(&r);
-	while (r.d->q[queue].inflight[0]);
-	cr_assert_eq(rig_used(&r, queue, used), head);
-	if (back)
-		memcpy(back, rig_part_at(&r, queue, head, 1), len);
-	return *rig_part_at(&r, queue, head, n - 1);
+	return blk_ask(&r, queue, &(struct blk_ask){ type, sector, data, len, in }, back, used);
 }
 
 static int request(uint32_t type, uint64_t sector, const void *data, uint32_t len, bool in,
