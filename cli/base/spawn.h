@@ -17,7 +17,7 @@ struct spawn {
 	char *const *argv;		/* argv[0] is the program's path */
 	int fd[SPAWN_FDS_MAX];		/* what descriptors 0 to @nfd - 1 shall be; -1: closed */
 	unsigned nfd;
-	int door[3];			/* of cgroups to enter first (bounds.h); @ndoors of them */
+	int door[4];			/* of cgroups to enter first (bounds.h); @ndoors of them */
 	unsigned ndoors;
 	bool no_namespace;		/* for debugging */
 	/* If it cannot be executed, this text goes to its descriptor @lost_fd. */

@@ -40,7 +40,7 @@ int keeper_serve_status(struct keeper *k, struct keeper_req *r, struct err *e)
 		held += k->conns[i].hold;
 	idle_at = k->conf.idle_ns && !held ? k->idle_since + k->conf.idle_ns : 0;
 	o = json_pack("{s:s, s:s, s:s, s:o, s:i, s:o, s:o, s:o}", "jail", k->conf.jail, "walls",
-		      k->m.mon.walls, "limits", monitor_limits(&k->m.mon), "server_pid",
+		      k->m.mon.walls, "limits", machine_limits(&k->m), "server_pid",
 		      fsd->pid > 0 && fsd->pidfd >= 0 ? json_integer(fsd->pid) : json_null(),
 		      "attached", (int)held, "shares", shares_json(&k->conf.shares),
 		      "ttl_left_ms", left(k->ttl_at), "idle_left_ms",

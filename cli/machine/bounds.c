@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include "cli/machine/bounds.h"
 
 #define PREFIX	"sandbox-"
@@ -34,21 +35,97 @@ static ssize_t read_text(const char *dir, const char *name, char *buf, size_t le
 	return n;
 }
 
-static bool write_number(const char *dir, const char *name, uint64_t v)
+static bool write_text(const char *dir, const char *name, const char *text)
 {
-	char path[PLACES_MAX + 64], text[48];
-	int n = snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
-
-	/* What v2 has in one file: time in each period. */
-	if (!strcmp(name, "cpu.max"))
-		n = snprintf(text, sizeof(text), "%llu %u", (unsigned long long)v, PERIOD_US);
+	char path[PLACES_MAX + 64];
+	size_t n = strlen(text);
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	{
 		auto_fd fd = open(path, O_WRONLY | O_CLOEXEC);
 
-		return fd >= 0 && write(fd, text, (size_t)n) == n;
+		return fd >= 0 && write(fd, text, n) == (ssize_t)n;
 	}
+}
+
+static bool write_number(const char *dir, const char *name, uint64_t v)
+{
+	char text[48];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
+	/* What v2 has in one file: time in each period. */
+	if (!strcmp(name, "cpu.max"))
+		snprintf(text, sizeof(text), "%llu %u", (unsigned long long)v, PERIOD_US);
+	return write_text(dir, name, text);
+}
+
+/* ---- disks --------------------------------------------------------------- */
+
+/*
+ * "MAJOR:MINOR" of the disk that the file is on, or is: of the whole one, as limits are of
+ * those. Some file systems do not tell.
+ */
+static bool disk_of(int fd, char name[static 32])
+{
+	char dir[64];
+	struct stat st;
+	dev_t dev;
+	ssize_t n;
+
+	if (fstat(fd, &st))
+		return false;
+	dev = S_ISBLK(st.st_mode) ? st.st_rdev : st.st_dev;
+	snprintf(dir, sizeof(dir), "/sys/dev/block/%u:%u", major(dev), minor(dev));
+	n = read_text(dir, "partition", name, 32) > 0 ? read_text(dir, "../dev", name, 32) :
+							 read_text(dir, "dev", name, 32);
+	if (n > 0)
+		name[strcspn(name, "\n")] = '\0';
+	return n > 0;
+}
+
+/* Of v2. */
+static bool limit_disk(const char *dir, const char *disk, const struct bounds_limits *l)
+{
+	char text[160];
+	int n = snprintf(text, sizeof(text), "%s", disk);
+
+	if (l->bps)
+		n += snprintf(text + n, sizeof(text) - (size_t)n, " rbps=%llu wbps=%llu",
+			      (unsigned long long)l->bps, (unsigned long long)l->bps);
+	if (l->iops)
+		snprintf(text + n, sizeof(text) - (size_t)n, " riops=%llu wiops=%llu",
+			 (unsigned long long)l->iops, (unsigned long long)l->iops);
+	return write_text(dir, "io.max", text);
+}
+
+static bool limit_disk_v1(const char *dir, const char *disk, const struct bounds_limits *l)
+{
+	const struct { const char *file; uint64_t v; } all[] = {
+		{ "blkio.throttle.read_bps_device", l->bps },
+		{ "blkio.throttle.write_bps_device", l->bps },
+		{ "blkio.throttle.read_iops_device", l->iops },
+		{ "blkio.throttle.write_iops_device", l->iops },
+	};
+	char text[64];
+	bool done = true;
+
+	for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+		snprintf(text, sizeof(text), "%s %llu", disk, (unsigned long long)all[i].v);
+		done &= !all[i].v || write_text(dir, all[i].file, text);
+	}
+	return done;
+}
+
+/* Every disk of the machine's: true if each of them has the limit. */
+static bool limit_disks(const char *dir, const struct bounds_limits *l,
+			bool (*limit)(const char *, const char *, const struct bounds_limits *))
+{
+	char disk[32];
+	bool done = l->n_disks;
+
+	for (unsigned i = 0; i < l->n_disks; i++)
+		done &= disk_of(l->disk[i], disk) && limit(dir, disk, l);
+	return done;
 }
 
 static bool has_word(const char *text, const char *word)
@@ -172,6 +249,8 @@ static void make_v2(struct bounds *c, const struct told *told, const struct boun
 	limited(c, write_number(c->dir[0].path, "pids.max", l->pids), "pids");
 	if (l->cpus)
 		limited(c, write_number(c->dir[0].path, "cpu.max", l->cpus * PERIOD_US), "cpu");
+	if (l->bps || l->iops)
+		limited(c, limit_disks(c->dir[0].path, l, limit_disk), "io");
 	drop_if_idle(c, "");
 }
 
@@ -185,6 +264,18 @@ static void make_v1(struct bounds *c, const struct told *told, const char *contr
 		return;
 	memcpy(before, c->what, sizeof(before));
 	limited(c, write_number(c->dir[c->n - 1].path, file, value), controller);
+	drop_if_idle(c, before);
+}
+
+static void make_v1_io(struct bounds *c, const struct told *told, const struct bounds_limits *l)
+{
+	struct place at, top;
+	char before[sizeof(c->what)];
+
+	if (!own_folder(&at, &top, told, "blkio") || !add(c, &at))
+		return;
+	memcpy(before, c->what, sizeof(before));
+	limited(c, limit_disks(c->dir[c->n - 1].path, l, limit_disk_v1), "io");
 	drop_if_idle(c, before);
 }
 
@@ -203,6 +294,8 @@ void bounds_make(struct bounds *c, const char *proc, const struct bounds_limits 
 	make_v1(c, &told, "pids", "pids.max", l->pids);
 	if (l->cpus)
 		make_v1(c, &told, "cpu", "cpu.cfs_quota_us", l->cpus * PERIOD_US);
+	if (l->bps || l->iops)
+		make_v1_io(c, &told, l);
 }
 
 unsigned bounds_doors(const struct bounds *c, int fd[BOUNDS_MAX])
@@ -219,6 +312,13 @@ unsigned bounds_doors(const struct bounds *c, int fd[BOUNDS_MAX])
 	return n;
 }
 
+void bounds_enter(const struct bounds *c, pid_t pid)
+{
+	/* What cannot be had is told by whoever looks (bounds_has). */
+	for (unsigned i = 0; i < c->n; i++)
+		(void)!write_number(c->dir[i].path, "cgroup.procs", (uint64_t)pid);
+}
+
 bool bounds_has(const struct bounds *c, pid_t pid)
 {
 	char text[4096], word[16];
@@ -233,6 +333,6 @@ bool bounds_has(const struct bounds *c, pid_t pid)
 
 void bounds_remove(struct bounds *c)
 {
-	while (c->n)
-		(void)rmdir(c->dir[--c->n].path);
+	while (c->n && (!rmdir(c->dir[c->n - 1].path) || errno != EBUSY))
+		c->n--;
 }

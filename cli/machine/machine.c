@@ -153,6 +153,8 @@ static int start_monitor(struct machine *m, struct monitor_conf *c, struct err *
 	if (rc)
 		return rc;
 	rc = monitor_start(&m->mon, c, e);
+	if (!rc)
+		bounds_enter(&m->mon.group, m->shared.fsd.pid);
 	close(c->server[0]);
 	close(c->server[1]);
 	c->server[0] = c->server[1] = 0;
@@ -222,6 +224,13 @@ bool machine_explain(struct machine *m, const char *when, int timeout_ms, struct
 	return true;
 }
 
+const char *machine_limits(const struct machine *m)
+{
+	const struct fsd *f = &m->shared.fsd;
+
+	return f->pidfd < 0 || bounds_has(&m->mon.group, f->pid) ? monitor_limits(&m->mon) : "";
+}
+
 void machine_show_log(const struct machine *m)
 {
 	char text[4096];
@@ -239,5 +248,6 @@ void machine_stop(struct machine *m)
 	m->client = NULL;
 	monitor_stop(&m->mon);
 	shared_stop(&m->shared);
+	bounds_remove(&m->mon.group);	/* the server was in it, too */
 	rundir_remove(&m->dir);
 }

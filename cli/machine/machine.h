@@ -37,6 +37,8 @@ int machine_start(struct machine *m, struct monitor_conf *c, int sigfd, struct e
  * *e, if the monitor tells one within @timeout_ms. Returns false when it does not.
  */
 bool machine_explain(struct machine *m, const char *when, int timeout_ms, struct err *e);
+/* What of all its processes is limited, as in "memory pids"; "" for nothing. Once it runs. */
+const char *machine_limits(const struct machine *m) must_check;
 /* Quote the end of the guest's log on stderr, unless it was shown as it came. */
 void machine_show_log(const struct machine *m);
 /* The next signal of @sigfd that means an end, or 0: stops and resizes are dealt with. */

@@ -33,6 +33,8 @@
 #define CHILD_FDS	10	/* the first that no child of ours has */
 #define GROUP_MEMORY	(192ull << 20)	/* beside the guest's: its own, page tables, files */
 #define GROUP_THREADS	64u		/* beside vCPUs: the loop, io_uring's and KVM's workers */
+#define SERVER_MEMORY	(128ull << 20)	/* of the server of folders: what it knows of files */
+#define SERVER_THREADS	32u
 #define TURN_READS	16	/* of 4 KiB per pipe and call: the rest comes with the next one */
 
 _Static_assert(sizeof(((struct spawn *)0)->door) >= BOUNDS_MAX * sizeof(int), "a door each");
@@ -78,6 +80,31 @@ static int add_disks(const char **argv, int n, struct disk_args *a, const struct
 	return n;
 }
 
+/* On all that the machine's processes do. */
+static void limit(struct monitor *m, const struct monitor_conf *c)
+{
+	struct bounds_limits l = {
+		.memory = c->memory + c->memory / 8 + GROUP_MEMORY,
+		.pids = c->cpus + GROUP_THREADS,
+		/* Processors for its vCPUs, and one for all of its other threads. */
+		.cpus = c->cpus + 1u,
+	};
+
+	if (c->server[1]) {
+		l.memory += SERVER_MEMORY;
+		l.pids += SERVER_THREADS;
+	}
+	if (image_of(c) >= 0)
+		l.disk[l.n_disks++] = image_of(c);
+	if (disk_of(c) >= 0)
+		l.disk[l.n_disks++] = disk_of(c);
+	if (l.n_disks && !c->root_bare) {
+		l.bps = l.n_disks * c->root->bps;
+		l.iops = l.n_disks * c->root->iops;
+	}
+	bounds_make(&m->group, "/proc", &l);
+}
+
 static int start(struct monitor *m, char **argv, int control, const struct monitor_conf *c,
 		 struct err *e)
 {
@@ -104,11 +131,7 @@ static int start(struct monitor *m, char **argv, int control, const struct monit
 	if (rc || fcntl(log_r, F_SETFL, O_NONBLOCK) || fcntl(status_r, F_SETFL, O_NONBLOCK))
 		return err_set(e, rc ? rc : -errno, "make pipes for the monitor");
 	if (!s.no_namespace)
-		bounds_make(&m->group, "/proc", &(struct bounds_limits){
-			.memory = c->memory + c->memory / 8 + GROUP_MEMORY,
-			/* Processors for its vCPUs, and one for all of its other threads. */
-			.cpus = c->cpus + 1u,
-			.pids = c->cpus + GROUP_THREADS });
+		limit(m, c);
 	s.ndoors = bounds_doors(&m->group, s.door);
 	m->pid = spawn_start(&s, &m->pidfd, e);
 	while (s.ndoors)

@@ -153,10 +153,15 @@ static void check_jail(struct doctor_finding *f)
 
 static void check_cgroup(struct doctor_finding *f)
 {
+	struct place p;
 	struct bounds c;
+	struct err none;
+	int state = places_state(&p, &none) ? -1 : open(p.path, O_PATH | O_CLOEXEC);
 
-	bounds_make(&c, "/proc", &(struct bounds_limits){ .memory = 1ull << 30, .pids = 100,
-							.cpus = 1 });
+	bounds_make(&c, "/proc", &(struct bounds_limits){
+		.memory = 1ull << 30, .pids = 100, .cpus = 1, .bps = 1ull << 30,
+		.disk = { state }, .n_disks = state >= 0 });
+	fd_cleanup(&state);
 	if (c.n)
 		doctor_set(f, DOCTOR_OK, NULL, "a limit on all of a monitor can be set: %s",
 			   c.what);

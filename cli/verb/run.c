@@ -87,7 +87,7 @@ static int start_and_execute(struct run *r)
 	r->x.res.ready_ns = r->m.ready_ns;
 	r->x.res.jail = r->conf.jail;
 	r->x.res.walls = mon->walls;
-	r->x.res.limits = monitor_limits(mon);
+	r->x.res.limits = machine_limits(&r->m);
 	r->x.res.server = fsd_walls(&r->m.shared.fsd, r->server, sizeof(r->server));
 	if (rc > 0) {
 		r->x.ended_by = rc;

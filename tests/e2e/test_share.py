@@ -220,11 +220,24 @@ def test_the_death_of_the_server_ends_the_run():
     check(time.monotonic() - begin < 30, "it took long")
 
 
+def groups(pid):
+    """Folders of the control groups that were made for its sandbox."""
+    found = set()
+    for line in read(f"/proc/{pid}/cgroup").splitlines():
+        _, names, path = line.split(":", 2)
+        if "/sandbox-" in path:
+            top = "/sys/fs/cgroup"
+            found.update(place + path for place in (f"{top}/{names}", f"{top}/unified", top)
+                         if os.path.isdir(place + path))
+    return found
+
+
 def test_the_servers_end_with_the_run():
     d = folder("ends", a="one")
     p = start("run", "-v", f"{d}:/w:cow", "--", "sh", "-c", "echo x >/w/a; echo up; sleep 300")
     equal(p.stdout.readline(), b"up\n", "the guest")
     server = child(p.pid, "sandbox-fsd")
+    limited, other = groups(server), groups(child(p.pid, "sandbox-vmm"))
     p.kill()
     p.communicate(timeout=60)
     for _ in range(300):
@@ -232,8 +245,10 @@ def test_the_servers_end_with_the_run():
             break
         time.sleep(0.1)
     check(not os.path.exists(f"/proc/{server}"), "sandbox-fsd lives on")
+    equal(limited, other, "the control groups of both")
     sh("-v", f"{d}:/w:cow", script="true")
     equal(state(), [], "the next run sweeps what a killed one left")
+    equal([g for g in limited if os.path.exists(g)], [], "control groups, too")
 
 
 def test_links_do_not_lead_out():

@@ -3,7 +3,9 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include "cli/machine/bounds.h"
 
@@ -158,6 +160,72 @@ Test(cli_bounds, a_process_that_enters_is_in_it)
 	cr_assert_eq(read(go[0], &(char){ 0 }, 1), 1);
 	cr_assert(bounds_has(&group, pid));
 	cr_assert_not(bounds_has(&group, getpid()));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	bounds_remove(&group);
+	cr_assert_eq(group.n, 0);
+}
+
+/* The line of one limit as the kernel took it, v2 or v1. */
+static void get_limit(const struct bounds *g, char *text, size_t len)
+{
+	const char *const name[] = { "io.max", "blkio.throttle.write_bps_device" };
+	char path[1200];
+
+	for (unsigned i = 0; !*text && i < 2 * g->n; i++) {
+		snprintf(path, sizeof(path), "%s/%s", g->dir[i / 2].path, name[i % 2]);
+		get(path, text, len);
+	}
+}
+
+Test(cli_bounds, the_hosts_disks_are_limited_as_those_of_the_machine)
+{
+	struct bounds_limits l = { .memory = 64 << 20, .pids = 77, .bps = 2097152, .iops = 900,
+				   .disk = { open("/tmp", O_RDONLY) }, .n_disks = 1 };
+	int memory = memfd_create("disk", 0);
+	char text[256] = "", want[32], path[64];
+	struct stat st;
+	bool known;
+
+	cr_assert_eq(fstat(l.disk[0], &st), 0);
+	snprintf(path, sizeof(path), "/sys/dev/block/%u:%u", major(st.st_dev), minor(st.st_dev));
+	known = !access(path, F_OK);
+	bounds_make(&group, "/proc", &l);
+	get_limit(&group, text, sizeof(text));
+	cr_assert_eq(!strstr(group.what, "io"), !*text, "told if done: '%s' '%s'", group.what,
+		     text);
+	cr_assert(known || !*text);
+	snprintf(want, sizeof(want), "%u:", major(st.st_dev));
+	if (*text)
+		cr_assert(!strncmp(text, want, strlen(want)) && strstr(text, "2097152"), "%s",
+			  text);
+	bounds_remove(&group);
+	/* A file that is on no disk: the limit cannot be had, and is not told. */
+	l.disk[1] = memory;
+	l.n_disks = 2;
+	bounds_make(&group, "/proc", &l);
+	cr_assert_not(strstr(group.what, "io"), "%s", group.what);
+	bounds_remove(&group);
+	close(l.disk[0]);
+	close(memory);
+}
+
+Test(cli_bounds, one_more_process_is_put_in_and_the_group_stays_with_it)
+{
+	pid_t pid;
+
+	bounds_make(&group, "/proc", &limits);
+	if (!group.n)
+		return;		/* none is delegated to this user here */
+	pid = fork();
+	if (!pid) {
+		pause();
+		_exit(0);
+	}
+	bounds_enter(&group, pid);
+	cr_assert(bounds_has(&group, pid));
+	bounds_remove(&group);
+	cr_assert_neq(group.n, 0, "it is not forgotten while somebody is in it");
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	bounds_remove(&group);
