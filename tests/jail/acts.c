@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <liburing.h>
+#include <linux/keyctl.h>
 #include <linux/kvm.h>
 #include <linux/openat2.h>
 #include <sched.h>
@@ -247,11 +248,16 @@ ACT(be_traced_by_others)
 	return prctl(PR_SET_DUMPABLE, 1);
 }
 
-ACT(raise_a_limit)
+static bool at_most(int what, rlim_t most)
 {
-	struct rlimit r = { 1 << 20, 1 << 20 };
+	struct rlimit r;
 
-	return getrlimit(RLIMIT_CORE, &r) || truth(!r.rlim_max) ? -1 : 0;
+	return !getrlimit(what, &r) && r.rlim_cur <= most && r.rlim_max <= most;
+}
+
+ACT(leaves_no_core_file)
+{
+	return truth(at_most(RLIMIT_CORE, 0));
 }
 
 /* ---- memory and the rest ---- */
@@ -376,6 +382,24 @@ ACT(has_no_privilege_left)
 		     prctl(PR_GET_DUMPABLE) == 0 && geteuid() == 65534);
 }
 
+/* The number of descriptors is the one that walls.c asked for. */
+ACT(opens_no_more_than_its_share)
+{
+	return truth(at_most(RLIMIT_NOFILE, 1300));
+}
+
+ACT(makes_nothing_that_others_can_open)
+{
+	return truth(umask(0) == 077 && at_most(RLIMIT_MSGQUEUE, 0));
+}
+
+ACT(has_keys_of_its_own)
+{
+	return truth(w->keys_before < 0 ||
+		     syscall(SYS_keyctl, KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING, 0) !=
+		     w->keys_before);
+}
+
 ACT(dies_with_its_parent)
 {
 	int sig = 0;
@@ -430,7 +454,7 @@ const struct act acts[] = {
 	A(change_the_host_name, NULL, NEEDS_ROOT, EPERM, DIES, DIES, EPERM, DIES),
 	A(become_somebody_else, NULL, NEEDS_ROOT, EINVAL, DIES, DIES, SKIP, DIES),
 	A(be_traced_by_others, NULL, 0, 0, DIES, DIES, 0, DIES),
-	A(raise_a_limit, NULL, SKIP, 0, DIES, DIES, 0, DIES),
+	A(leaves_no_core_file, NULL, SKIP, 0, DIES, DIES, 0, DIES),
 	A(make_memory_executable, a_page, 0, 0, DIES, DIES, 0, DIES),
 	A(map_executable_memory, NULL, 0, 0, ENOMEM, DIES, 0, ENOMEM),
 	A(open_by_io_uring, a_ring, EACCES, EACCES, EACCES, DIES, SKIP, DIES),
@@ -440,6 +464,9 @@ const struct act acts[] = {
 	A(call_by_the_32_bit_door, NULL, 0, 0, DIES, DIES, 0, DIES),
 	A(has_namespaces_of_its_own, NULL, SKIP, 0, SKIP, SKIP, SKIP, SKIP),
 	A(has_no_privilege_left, NULL, SKIP, 0, SKIP, SKIP, SKIP, SKIP),
+	A(opens_no_more_than_its_share, NULL, SKIP, 0, SKIP, SKIP, SKIP, SKIP),
+	A(makes_nothing_that_others_can_open, NULL, SKIP, 0, SKIP, SKIP, 0, SKIP),
+	A(has_keys_of_its_own, NULL, SKIP, 0, SKIP, SKIP, 0, SKIP),
 	A(dies_with_its_parent, NULL, SKIP, 0, SKIP, SKIP, 0, SKIP),
 	A(misses_no_wall, NULL, SKIP, 0, SKIP, SKIP, 0, SKIP),
 	A(says_that_every_wall_stands, NULL, SKIP, 0, SKIP, SKIP, SKIP, SKIP),

@@ -13,11 +13,13 @@
  * Prints `ok NAME` or `not ok NAME: why`.
  */
 #include <arpa/inet.h>
+#include <linux/keyctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include "cli/base/spawn.h"
 #include "devices/fs/confine.h"
@@ -71,6 +73,7 @@ static int child(char **argv)
 
 	world_parse(&world, argv[4]);
 	memcpy(world.ns_before, spaces(), sizeof(world.ns_before));
+	world.keys_before = syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL);
 	prctl(PR_SET_PDEATHSIG, 0);	/* spawn_start() set it, too */
 	rc = chdir(world.folder) ? -errno : 0;
 	if (!rc && mode != MODE_FREE)

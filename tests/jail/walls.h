@@ -30,6 +30,7 @@ struct world {
 	int share[3];		/* the folder; as a mount of its own; the same, read-only */
 	/* the child's */
 	uint64_t ns_before[NSPACES], ns_after[NSPACES];
+	long keys_before;	/* number of its session keyring; -1: this host has none */
 	uint32_t walls;
 	bool missing;
 	int fd;			/* for an act, from before the filter */
