@@ -50,6 +50,7 @@ lint "system calls of the jail" jail_calls
 lint "rules of the tree" tests/lint/check.py
 lint "tests that the threat model names" tests/lint/named.py
 tests/lint/test_check.py || failed=1
+tests/lint/test_each.sh || failed=1
 lint "shellcheck" shellcheck -x -S warning -e SC2174 "${scripts[@]}"
 lint "clang-tidy" each tidy
 lint "gcc -fanalyzer" each analyzer
