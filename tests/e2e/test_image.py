@@ -350,6 +350,13 @@ def test_b_4_the_disk_of_a_named_sandbox_stays():
     good("restart", "kept")
     equal(good("exec", "kept", "--", "sh", "-c", "cat /file; echo /folder; id -u"),
           "stays\n/folder\n1000\n", "after a restart")
+    disk = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/kept/disk")
+    before = os.stat(disk).st_blocks
+    good("exec", "-u", "0", "kept", "--", "sh", "-c",
+         "dd if=/dev/zero of=/big bs=64k count=32 conv=fsync 2>/dev/null")
+    check(os.stat(disk).st_blocks >= before + 4096, "2 MiB take no space on the host")
+    good("exec", "-u", "0", "kept", "--", "sh", "-c", "rm /big; sync")
+    wait(lambda: os.stat(disk).st_blocks < before + 2048, "what was removed goes back to the host")
     good("stop", "kept")
 
 
@@ -448,7 +455,9 @@ def test_long_0_two_builds_have_one_digest():
 PROMISES = {
     "debian": "apt-get --version; less --version; ps --version",
     "python": "python3 -m venv --without-pip /tmp/v && /tmp/v/bin/python -c 'print(6 * 7)' && "
-              "pip --version",
+              "pip --version && python3 -v -c 'import json; "
+              "print(open(json.__cached__, \"rb\").read(8)[4])' 2>&1 | "
+              "grep -e '^0' -e 'json/__init__.py$' | grep -c -e '^0' -e matches | grep 2",
     "node": "node -p '6 * 7' && npm --version",
     "dev": "set -e; git --version; tmux -V; rg --version; curl --version; ssh -V; make --version; "
            "echo 'int main(void) { return 0; }' >/tmp/a.c; cc -o /tmp/a /tmp/a.c; /tmp/a",
