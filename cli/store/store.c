@@ -171,6 +171,12 @@ static int make_folder(int root, char *tmp, size_t len, struct err *e)
 			return err_set(e, -errno, "make a folder for the sandbox");
 		}
 		dir = open_dir(root, tmp);
+		if (dir < 0 && errno != ENOENT) {
+			int rc = err_set(e, -errno, "open the folder made for the sandbox");
+
+			(void)unlinkat(root, tmp, AT_REMOVEDIR);
+			return rc;
+		}
 		if (dir >= 0 && !flock(dir, LOCK_EX | LOCK_NB) && same(root, tmp, dir))
 			return take_fd(&dir);
 	}
