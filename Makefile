@@ -259,10 +259,16 @@ $(O)/unit-kvm: $(patsubst %.c,$(O)/%.o,$(UNIT_KVM_SRC)) $(LIBHOST)
 	$(Q)$(CC) $(LDFLAGS_ALL) $^ $(LIBS_HOST) -lcriterion -o $@
 
 # A program that tries what the jail forbids.
-JAIL_TESTS := $(addprefix $(O)/tests/jail/,walls record record-fsd killat fail.so)
+JAIL_TESTS := $(addprefix $(O)/tests/jail/,walls record record-fsd killat fail.so \
+	tell.so)
 $(O)/tests/jail/fail.so: tests/jail/fail.c $(O)/flags
 	@mkdir -p $(@D); echo "  CC      $@"
 	$(Q)$(CC) $(CFLAGS_BASE) -O2 -fPIC -shared $< -o $@
+$(O)/tests/jail/tell.so: tests/jail/tell.c tests/jail/tell.h $(O)/flags
+	@mkdir -p $(@D); echo "  CC      $@"
+	$(Q)$(CC) $(CFLAGS_BASE) -O2 -fPIC -shared $< -o $@
+$(O)/tests/jail/record.o: $(O)/gen/jail_rules.h
+$(O)/tests/jail/record.o: CFLAGS_ALL += -I$(O)/gen
 $(O)/tests/jail/record-fsd: $(O)/tests/jail/record
 	@ln -sf record $@
 $(O)/tests/jail/record $(O)/tests/jail/killat: %: %.o

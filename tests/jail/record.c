@@ -9,11 +9,13 @@
  * (KVM_RUN, io_uring_enter) and no request is served (those of `served`) are let through
  * at full speed. Each call that is new
  * becomes a line of O/tests/jail/calls: CLASS NUMBER VALUE, where VALUE is the argument that
- * tells what ioctl, madvise and socket are asked for.
+ * tells what ioctl, madvise and socket are asked for. Operations of the monitor's ring are told
+ * by tell.so; their lines are `ring NAME`.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/io_uring.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -28,6 +30,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "tests/jail/tell.h"
 
 #define THREADS	64
 #define SEEN	512
@@ -51,6 +54,27 @@ static const uint32_t served[] = {
 	SYS_recvfrom, SYS_sendto, SYS_futex, SYS_openat2, SYS_close, SYS_statx,
 };
 
+#define RULE(...)
+#define RING(class, op) { op, #op },
+static const struct { unsigned op; const char *name; } ring[] = {
+#include <jail_rules.h>
+};
+
+static void put(int out, const char *line, int n)
+{
+	if (write(out, line, (size_t)n) != n)	/* O_APPEND: many write at once */
+		_exit(1);
+}
+
+static void record_ring(int out, uint64_t told)
+{
+	char line[80];
+
+	for (unsigned i = 0; i < sizeof(ring) / sizeof(ring[0]); i++)
+		if (told == TELL + ring[i].op)
+			put(out, line, snprintf(line, sizeof(line), "ring %s\n", ring[i].name));
+}
+
 static void record(int out, bool vcpu, const struct syscall_info *s)
 {
 	uint64_t value = s->nr == SYS_ioctl ? s->args[1] : s->nr == SYS_madvise ? s->args[2] :
@@ -69,8 +93,7 @@ static void record(int out, bool vcpu, const struct syscall_info *s)
 	seen[nseen++].value = value;
 	n = snprintf(line, sizeof(line), "%s %llu %llu\n", server ? "fs" : vcpu ? "vcpu" : "loop",
 		     (unsigned long long)s->nr, (unsigned long long)value);
-	if (write(out, line, (size_t)n) != n)	/* O_APPEND: many write at once */
-		_exit(1);
+	put(out, line, n);
 }
 
 static bool *sealed(pid_t tid)
@@ -91,7 +114,9 @@ static void on_call(int out, pid_t leader, pid_t tid)
 
 	if (!is || ptrace(GET_SYSCALL_INFO, tid, sizeof(s), &s) < 0)
 		return;
-	if (*is)
+	if (s.nr == SYS_write && (int)s.args[0] == -1 && !server)
+		record_ring(out, s.args[2]);
+	else if (*is)
 		record(out, tid != leader, &s);
 	else if (s.nr == SYS_seccomp && s.args[0] == SECCOMP_SET_MODE_FILTER)
 		*is = true;
@@ -174,6 +199,16 @@ static int stop_at_calls(void)
 	return install(code, sizeof(code) / sizeof(code[0]));
 }
 
+/* Before what somebody else has preloaded. */
+static void preload(const char *folder)
+{
+	const char *more = getenv("LD_PRELOAD");
+	char value[8500];
+
+	snprintf(value, sizeof(value), "%s/tell.so%s%s", folder, more ? ":" : "", more ? more : "");
+	setenv("LD_PRELOAD", value, 1);
+}
+
 int main(int argc, char **argv)
 {
 	char folder[4096], vmm[4200], c;
@@ -198,6 +233,8 @@ int main(int argc, char **argv)
 		return 1;
 	close(ready[0]);
 	argv[0] = vmm;
+	if (!server)
+		preload(folder);
 	execv(vmm, argv);
 	perror(vmm);
 	return 1;

@@ -150,11 +150,15 @@ static void fill(unsigned slot, bool ro)
 {
 	uint64_t blocks = config_u64(slot, 0) / 8;
 
+	range[1] = (struct virtio_blk_discard_write_zeroes){ .sector = 64, .num_sectors = 8 };
 	for (unsigned q = 0; q < QUEUES; q++) {
-		for (unsigned i = 0; i < HEADS; i++)
+		for (unsigned i = !ro; i < HEADS; i++)
 			post(q, i, ro || i % 2 ? VIRTIO_BLK_T_IN :
 			     i % 16 ? VIRTIO_BLK_T_OUT : VIRTIO_BLK_T_FLUSH,
 			     8 + rnd() % (blocks - 1) * 8, BIG + rnd() % 2048 * 4096, 4096);
+		if (!ro)	/* at the head that was left out */
+			post(q, 0, VIRTIO_BLK_T_DISCARD, 0, (uintptr_t)&range[1],
+			     sizeof(range[1]));
 		io_notify(slot, q);
 	}
 }
