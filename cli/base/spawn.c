@@ -161,6 +161,12 @@ static ssize_t slurp(int dir, const char *path, char *buf, size_t len)
 	return n;
 }
 
+/* Why nobody could look: for want of something, or because it may not be looked at. */
+static int unseen(void)
+{
+	return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -EPERM;
+}
+
 /* Field 9 of stat, after the name in parentheses: threads that only the kernel runs. */
 static bool is_worker(int dir, const char *tid)
 {
@@ -195,7 +201,7 @@ static int verify_thread(int dir, const char *tid, uint64_t caps, struct err *e)
 
 	snprintf(path, sizeof(path), "%.20s/status", tid);
 	if (slurp(dir, path, text, sizeof(text)) <= 0)	/* it may have ended meanwhile */
-		return errno == ENOENT || errno == ESRCH ? 0 : err_set(e, -EPERM, "%s", path);
+		return errno == ENOENT || errno == ESRCH ? 0 : err_set(e, unseen(), "%s", path);
 	for (size_t i = 0; i < ARRAY_LEN(want); i++)
 		if (!strstr(text, want[i].line))
 			return err_say(e, -EPERM, "thread %s is without %s, although it said "
@@ -217,7 +223,7 @@ int spawn_verify(pid_t pid, uint64_t caps, struct err *e)
 	snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
 	d = opendir(path);
 	if (!d)
-		return err_set(e, -EPERM, "look at process %d", (int)pid);
+		return err_set(e, unseen(), "look at process %d", (int)pid);
 	for (const struct dirent *de; !rc && (de = readdir(d));)
 		if (de->d_name[0] != '.' && !is_worker(dirfd(d), de->d_name)) {
 			rc = verify_thread(dirfd(d), de->d_name, caps, e);

@@ -186,12 +186,15 @@ static int send_request(int conn, const json_t *o, const int *fds, size_t n_fds)
 
 static int take_answer(const char *text, json_t **answer, struct err *e)
 {
-	json_t *o = json_loads(text, 0, NULL);
+	json_error_t why = { .text = "" };
+	json_t *o = json_loads(text, 0, &why);
 	const char *msg = json_string_value(json_object_get(o, "error"));
 	json_int_t code = json_integer_value(json_object_get(o, "code"));
 	int rc = 0;
 
-	if (msg)
+	if (!o && !*why.text)		/* nothing is wrong with it */
+		rc = err_set(e, -ENOMEM, "the answer of the sandbox's keeper");
+	else if (msg)
 		rc = err_say(e, code > 0 && code <= CODE_MAX ? (int)-code : -EIO, "%.250s", msg);
 	else if (!json_is_true(json_object_get(o, "ok")))
 		rc = err_say(e, -EBADMSG, "the sandbox's keeper gave an answer that is none");

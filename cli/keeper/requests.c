@@ -47,17 +47,25 @@ static int serve(struct keeper *k, struct keeper_req *r, struct err *e)
 
 void keeper_answer(int conn, json_t *o, int rc, const struct err *e)
 {
+	static const char *const poor[] = {
+		"{\"error\":\"it is done, but its keeper has no memory to say how\",\"code\":12}",
+		"{\"error\":\"its keeper has no memory to say why not\",\"code\":12}",
+	};
 	auto_mem char *text = NULL;
+	const char *line;
+	bool told;
 
 	if (rc) {
 		json_object_clear(o);
-		json_object_set_new(o, "error", text_json(e->msg));
-		json_object_set_new(o, "code", json_integer(-rc));
+		told = !json_object_set_new(o, "error", text_json(e->msg)) &&
+		       !json_object_set_new(o, "code", json_integer(-rc));
 	} else {
-		json_object_set_new(o, "ok", json_true());
+		told = !json_object_set_new(o, "ok", json_true());
 	}
-	text = json_dumps(o, JSON_COMPACT);
-	if (text && send(conn, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	text = told ? json_dumps(o, JSON_COMPACT) : NULL;
+	/* Without any answer who asked would wait for ever. */
+	line = text ? text : poor[rc != 0];
+	if (send(conn, line, strlen(line), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		return;	/* who asked has gone */
 }
 

@@ -134,6 +134,8 @@ static int read_about(int dir, struct share *s, struct err *e)
 		s->mode = SHARE_COW;
 	}
 	json_decref(j);
+	if (!rc && (!s->src || !s->dst))
+		return err_set(e, -ENOMEM, "read what changes belong to");
 	return rc ? err_say(e, -EBADMSG, "the note on what changes belong to is damaged") : 0;
 }
 
@@ -151,18 +153,18 @@ int upper_open(int cow_dir, const struct share *s, struct err *e)
 {
 	char name[UPPER_NAME_MAX];
 	struct share was = { 0 };
-	struct err none;
 	auto_fd dir = -1;
-	int rc = 0;
+	int rc;
 
 	upper_name(s->dst, name);
 	(void)mkdirat(cow_dir, name, 0700);
 	dir = open_dir(cow_dir, name);
 	if (dir < 0)
 		return err_set(e, -errno, "make a folder for the changes to %.100s", s->dst);
-	if (read_about(dir, &was, &none))
+	rc = read_about(dir, &was, e);
+	if (rc == -ENOENT)		/* and only then: else it may belong to somebody */
 		rc = write_about(dir, s, e);
-	else if (!was.src || !was.dst || strcmp(was.src, s->src) || strcmp(was.dst, s->dst))
+	else if (!rc && (strcmp(was.src, s->src) || strcmp(was.dst, s->dst)))
 		rc = err_say(e, -EEXIST, "changes at %.60s are kept for %.80s; take them over with "
 			     "'sandbox apply' or drop them with 'sandbox discard' first", s->dst,
 			     was.src);

@@ -100,11 +100,14 @@ static int read_state(const struct store_box *b, struct store_state *s, struct e
 	const char *life = NULL, *runtime = "", *reason = "";
 	json_int_t created = 0, started = 0, ended = 0, ready = 0;
 	int keeper = 0, vmm = 0, restored = 0, rc = 0;
-	json_t *o = text ? json_loads(text, 0, NULL) : NULL;
+	json_error_t why = { .text = "" };
+	json_t *o = text ? json_loads(text, 0, &why) : NULL;
 
 	*s = (struct store_state){ .life = STORE_CRASHED };
 	if (!text)
 		return e->code;
+	if (!o && !*why.text)		/* nothing is wrong with it */
+		return err_set(e, -ENOMEM, "read the state of sandbox '%s'", b->name);
 	if (!o || json_unpack(o, "{s:s, s?i, s?i, s?I, s?I, s?I, s?I, s?b, s?s, s?s}",
 			      "state", &life, "keeper", &keeper, "monitor", &vmm,
 			      "created_ns", &created, "started_ns", &started, "ended_ns", &ended,
