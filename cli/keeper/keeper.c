@@ -18,6 +18,7 @@
 #include "cli/store/event.h"
 #include "cli/keeper/work.h"
 #include "cli/keeper/priv.h"
+#include "cli/keeper/swap.h"
 #include "cli/run/launch.h"
 #include "cli/base/sigs.h"
 #include "cli/base/term.h"
@@ -82,9 +83,11 @@ static int changes_dir(struct keeper *k, struct err *e)
 static int configure(struct keeper *k, struct settings *s, struct err *e)
 {
 	auto_mem char *text = NULL;
-	int rc = keeper_settings(&k->box, s, e);
+	int rc = swap_settle(k->box.dir);
 
 	run_conf_init(&k->conf);
+	rc = rc ? err_set(e, rc, "finish a rollback that was killed") :
+		  keeper_settings(&k->box, s, e);
 	if (!rc)
 		rc = settings_apply(s, "", NULL, &k->conf, "its config", e);
 	if (!rc)

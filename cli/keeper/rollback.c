@@ -8,24 +8,18 @@
  * sandbox has ended, with what it had on disk.
  */
 #include <fcntl.h>
-#include <sys/stat.h>
-#include "cli/base/rmtree.h"
 #include "cli/keeper/priv.h"
+#include "cli/keeper/swap.h"
 #include "cli/run/launch.h"
 #include "cli/share/saved.h"
-#include "cli/share/upper.h"
 #include "cli/store/event.h"
 #include "cli/store/snapinfo.h"
-
-#define COW_NEW "cow.new"	/* copies of the snapshot's changes, in the sandbox's folder */
-#define COW_OLD "cow.old"	/* the present ones, until it runs */
 
 struct rollback {
 	struct keeper *k;
 	const char *dir;	/* the snapshot's folder */
 	struct run_conf c;	/* the keeper's, but for what comes from there */
 	struct shares was;	/* in the snapshot */
-	int cow_new, cow_old;
 	struct err *e;
 };
 
@@ -52,67 +46,19 @@ static int look(struct rollback *b)
 	return 0;
 }
 
-static int make_folder(int at, const char *name)
-{
-	int rc = rmtree(at, name);
-
-	if (!rc && mkdirat(at, name, 0700))
-		rc = -errno;
-	return rc ? rc : openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-}
-
 static int copy_changes(struct rollback *b)
 {
-	auto_fd dir = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_fd dir = open(b->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), cow = -1;
 	int rc = dir < 0 ? err_set(b->e, -errno, "open the snapshot") :
 			   saved_read(dir, &b->was, b->e);
 
 	if (rc)
 		return rc;
 	saved_match(&b->was, &b->c.shares);
-	b->cow_new = make_folder(b->k->box.dir, COW_NEW);
-	b->cow_old = make_folder(b->k->box.dir, COW_OLD);
-	if (b->cow_new < 0 || b->cow_old < 0)
-		return err_set(b->e, b->cow_new < 0 ? b->cow_new : b->cow_old,
-			       "make a folder for changes");
-	return saved_read_cow(dir, b->cow_new, &b->c.shares, b->e);
-}
-
-/* ---- names ---- */
-
-/* Each known share's changes from one folder to another one. */
-static int move_changes(const struct rollback *b, int from, int to)
-{
-	char name[UPPER_NAME_MAX];
-	int rc = 0;
-
-	for (size_t i = 0; i < b->c.shares.n; i++) {
-		const struct share *s = &b->c.shares.v[i];
-
-		upper_name(s->dst, name);
-		if (s->known && s->mode == SHARE_COW && renameat(from, name, to, name) &&
-		    errno != ENOENT)
-			rc = -errno;
-	}
-	return rc;
-}
-
-static int exchange(struct rollback *b)
-{
-	int rc = move_changes(b, b->k->conf.cow_dir, b->cow_old);
-
-	if (!rc)
-		rc = move_changes(b, b->cow_new, b->k->conf.cow_dir);
-	return rc ? err_set(b->e, rc, "exchange what was changed in shares") : 0;
-}
-
-/* It does not run: what it had is what it has. */
-static void put_back(struct rollback *b)
-{
-	if (b->cow_old < 0)
-		return;
-	(void)!move_changes(b, b->k->conf.cow_dir, b->cow_new);
-	(void)!move_changes(b, b->cow_old, b->k->conf.cow_dir);
+	cow = swap_prepare(b->k->box.dir);
+	if (cow < 0)
+		return err_set(b->e, cow, "make a folder for changes");
+	return saved_read_cow(dir, cow, &b->c.shares, b->e);
 }
 
 /* ---- the machine ---- */
@@ -125,8 +71,12 @@ static int start(struct rollback *b)
 
 	if (rc > 0)
 		rc = err_say(e, -EINTR, "it was interrupted");
-	if (!rc)
-		rc = rootfs_settle(&b->c.root, e);
+	if (rc)
+		return rc;
+	rc = swap_commit(k->box.dir);
+	if (rc)
+		return err_set(e, rc, "give the sandbox what was saved");
+	rc = rootfs_settle(&b->c.root, e);
 	if (rc)
 		return rc;
 	client_close(k->m.client);
@@ -150,8 +100,10 @@ static int change_over(struct rollback *b)
 	int rc;
 
 	machine_stop(&k->m);
-	rc = exchange(b);
-	if (!rc)
+	rc = swap_exchange(k->box.dir, &b->c.shares);
+	if (rc)
+		err_set(b->e, rc, "exchange what was changed in shares");
+	else
 		rc = start(b);
 	if (!rc) {
 		fd_cleanup(&k->conf.root.disk_fd);
@@ -163,7 +115,7 @@ static int change_over(struct rollback *b)
 	}
 	err_wrap(b->e, "rollback");
 	machine_stop(&k->m);
-	put_back(b);
+	(void)!swap_settle(k->box.dir);
 	k->stopping = true;
 	snprintf(k->state.reason, sizeof(k->state.reason), "%s", b->e->msg);
 	/* Who hears of it may start the sandbox at once, and must not find it running. */
@@ -176,8 +128,7 @@ static int change_over(struct rollback *b)
 int keeper_serve_rollback(struct keeper *k, struct keeper_req *r, struct err *e)
 {
 	const char *dir = json_string_value(json_object_get(r->args, "dir"));
-	struct rollback b = { .k = k, .dir = dir ? dir : "", .c = k->conf, .cow_new = -1,
-			      .cow_old = -1, .e = e };
+	struct rollback b = { .k = k, .dir = dir ? dir : "", .c = k->conf, .e = e };
 	int rc = look(&b);
 
 	snprintf(b.c.from_at.path, sizeof(b.c.from_at.path), "%s", b.dir);
@@ -190,11 +141,7 @@ int keeper_serve_rollback(struct keeper *k, struct keeper_req *r, struct err *e)
 		rc = change_over(&b);
 	if (rc)
 		fd_cleanup(&b.c.root.disk_fd);
-	fd_cleanup(&b.cow_new);
-	fd_cleanup(&b.cow_old);
 	shares_free(&b.was);
-	(void)!rmtree(k->box.dir, COW_NEW);
-	(void)!rmtree(k->box.dir, COW_OLD);
-	(void)!rmtree(k->box.dir, "disk.new");
+	(void)!swap_settle(k->box.dir);
 	return rc;
 }

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include "cli/cli.h"
+#include "cli/keeper/swap.h"
 #include "cli/share/cow.h"
 #include "cli/share/guard.h"
 #include "cli/base/rmtree.h"
@@ -120,6 +121,9 @@ static int open_box(struct changes *c, const char *name)
 	if (rc && rc != -EBUSY)
 		return rc;
 	c->live = rc;
+	rc = c->live ? 0 : swap_settle(c->box.dir);
+	if (rc)
+		return err_set(&c->e, rc, "finish a rollback that was killed");
 	return find_layers(c);
 }
 

@@ -5,6 +5,7 @@
  */
 #include <fcntl.h>
 #include "cli/machine/rundir.h"
+#include "cli/keeper/swap.h"
 #include "cli/machine/snapdir.h"
 #include "cli/machine/template.h"
 #include "cli/verb/named.h"
@@ -19,7 +20,10 @@ static int sweep_runtime(struct err *e)
 	return rc;
 }
 
-/* Snapshots that were not finished, of sandboxes that do not run: a running one's are its own. */
+/*
+ * Snapshots and rollbacks that were not finished, of sandboxes that do not run: a running one's
+ * are its own. How many snapshots.
+ */
 static unsigned sweep_snapshots(const char *name)
 {
 	struct store_box b = STORE_BOX_NONE;
@@ -31,6 +35,7 @@ static unsigned sweep_snapshots(const char *name)
 		dir = openat(b.dir, SNAPSHOT_FOLDER, O_RDONLY | O_DIRECTORY | O_NOFOLLOW |
 			     O_CLOEXEC);
 		n = dir < 0 ? 0 : snapdir_sweep(dir);
+		(void)!swap_settle(b.dir);
 	}
 	store_close(&b);
 	return n;

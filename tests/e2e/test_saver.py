@@ -17,7 +17,7 @@ import harness
 from harness import BOOT_S, ENV, LONG, OUT, OWN, SANDBOX, at, check, equal, folder, good, sandbox, \
     wait
 
-LAST = 9
+LAST = 7
 KILLAT = os.path.join(OUT, "tests/jail/killat")
 
 
@@ -105,7 +105,7 @@ def kill_at(box, step, who):
         check(names(box) in (["old"], ["new", "old"]), f"{what}: there are {names(box)}")
         if "new" in names(box):
             verify(f"{box}/new")
-            good("snapshot", "rm", box, "new")
+            good("snapshot", "rm", "--yes", box, "new")
         else:
             check(r.returncode != 0, f"{what}: it is not there, but nobody said so")
         sandbox("gc")
@@ -114,13 +114,25 @@ def kill_at(box, step, who):
         traced.close()
 
 
-def work(box, steps, who, faults):
-    """Two of these at once. Which steps there are may change a little from save to save."""
-    try:
-        while steps and not faults:
-            kill_at(box, steps.pop(0), who)
-    except Exception as e:      # whatever it is, the other one has to end
-        faults.append(e)
+def in_two(two, kill, steps):
+    """Which steps there are may change a little from time to time."""
+    faults = []
+    check(len(steps) > 6, f"only {len(steps)} steps")
+
+    def work(box):
+        try:
+            while steps and not faults:
+                kill(box, steps.pop(0))
+        except Exception as e:      # whatever it is, the other one has to end
+            faults.append(e)
+
+    threads = [threading.Thread(target=work, args=(box,)) for box in two]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    if faults:
+        raise faults[0]
 
 
 def chosen(steps):
@@ -149,22 +161,69 @@ def prepare(box):
 
 
 def test_a_saver_that_is_killed_at_any_step_leaves_the_old_snapshot_and_none_or_a_whole_one():
-    faults = []
     steps = [prepare(box) for box in ("odd", "even")][0]
     for program in ("exe", "sandbox-vmm", "sandbox-fsd"):
         check(any(s.startswith(program + " ") for s in steps), f"no step of {program}: {steps}")
     for who in ("", "all") if LONG else ("",):
-        todo = chosen(steps)
-        check(len(todo) > 20, f"only {len(todo)} steps")
-        two = [threading.Thread(target=work, args=(box, todo, who, faults))
-               for box in ("odd", "even")]
-        for t in two:
-            t.start()
-        for t in two:
-            t.join()
-        if faults:
-            raise faults[0]
+        in_two(("odd", "even"), lambda box, step, who=who: kill_at(box, step, who), chosen(steps))
     good("rm", "-f", "odd", "even")
+
+
+# ---- rollback ----------------------------------------------------------------------------------
+
+AFTER = "echo after >/w/a; echo on-disk-after >/root/y; sync"
+
+
+def on_disk(box):
+    """What it has of before, of each part; that there is nothing half-made."""
+    text = good("diff", box)        # finishes what a killed rollback began, as a start does
+    with open(os.path.join(boxes(box), "disk"), "rb") as f:
+        disk = b"on-disk-after" not in f.read()
+    check(("+x" in text) != ("+after" in text), f"the share is neither: {text}")
+    equal([n for n in os.listdir(boxes(box)) if n.endswith((".new", ".old", ".gone"))], [],
+          "what is left")
+    return ["+x" in text, disk]
+
+
+def change(box):
+    good("start", box)
+    good("exec", box, "--", "sh", "-c", AFTER)
+    good("stop", "-t", "10", box)
+
+
+def kill_rollback_at(box, step):
+    traced = started(box)
+    try:
+        traced.arm(step)
+        r = sandbox("rollback", "--yes", box, "old")
+        steps, killed = traced.end()
+        what = f"rollback killed at step {step} ({killed}) after {steps[-1:]}"
+        sandbox("stop", "-t", "0", box)
+        ended(box)
+        before = on_disk(box)
+        equal(before[0], before[1], f"{what}: share and disk are of before")
+        check(before[0] or r.returncode != 0, f"{what}: status 0, but it was not done")
+        check(killed or before[0], f"{what}: nobody killed it, but it was not done")
+    finally:
+        traced.close()
+    if before[0]:
+        change(box)
+
+
+def test_a_rollback_that_is_killed_at_any_step_is_done_or_not_done():
+    for box in ("left", "right"):
+        prepare(box)
+        change(box)
+        traced = started(box)
+        traced.arm(0)
+        good("rollback", "--yes", box, "old")
+        steps = traced.end()[0]
+        good("stop", "-t", "10", box)
+        traced.close()
+        change(box)
+    in_two(("left", "right"), kill_rollback_at, chosen(steps) if LONG else
+           [n for n, s in enumerate(steps, 1) if "rename" in s])
+    good("rm", "-f", "left", "right")
 
 
 if __name__ == "__main__":
