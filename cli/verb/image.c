@@ -9,11 +9,11 @@
 #include "cli/base/text.h"
 #include "cli/verb/image_use.h"
 
-struct image_conf { struct image_make make; bool json, force; };
+struct image_conf { struct image_make make; bool json, force, yes, dry_run; };
 
 enum {
 	F_NAME = 1, F_FORMAT = 2, F_SUM = 4, F_PROFILE = 8, F_SUITE = 16, F_MIRROR = 32,
-	F_JSON = 64, F_FORCE = 128,
+	F_JSON = 64, F_FORCE = 128, F_YES = 256, F_DRY_RUN = 512,
 };
 
 static int opt_name(void *into, const char *value, struct err *e)
@@ -75,6 +75,22 @@ static int opt_force(void *into, const char *value, struct err *e)
 	return 0;
 }
 
+static int opt_yes(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct image_conf *)into)->yes = true;
+	return 0;
+}
+
+static int opt_dry_run(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct image_conf *)into)->dry_run = true;
+	return 0;
+}
+
 static const struct opt image_opts[] = {
 	{ "name", 0, "NAME", "build, import, pull: call it that", opt_name, NULL },
 	{ "profile", 0, "PROFILE", "build: minimal, debian, python, node or dev", opt_profile,
@@ -87,6 +103,8 @@ static const struct opt image_opts[] = {
 	{ "sha256", 0, "HEX", "import: the digest that the file must have", opt_sum, NULL },
 	{ "json", 0, NULL, "ls: print an array of objects", opt_json, NULL },
 	{ "force", 'f', NULL, "rm: also an image that a sandbox needs", opt_force, NULL },
+	{ "yes", 'y', NULL, "rm: do not ask", opt_yes, NULL },
+	{ "dry-run", 0, NULL, "rm: say what would be done, and do nothing", opt_dry_run, NULL },
 	{ 0 },
 };
 
@@ -147,13 +165,23 @@ static int do_rm(const struct image_conf *c, char **word, int n)
 {
 	int status = CLI_OK;
 
+	if (!c->dry_run && !cli_confirm(&verb_image, c->yes || c->force, "remove image '%.80s'%s",
+					word[0], n > 1 ? " and others" : ""))
+		return CLI_USAGE;
 	for (int i = 0; i < n; i++) {
 		struct err e = { 0 };
+		struct image im;
 
-		if (image_remove(word[i], c->force ? NULL : image_unused, &e))
+		if (c->dry_run && image_open(&im, word[i], false, &e)) {
 			status = failed(&e);
+		} else if (c->dry_run) {
+			printf("would remove image '%s'\n", word[i]);
+			image_close(&im);
+		} else if (image_remove(word[i], c->force ? NULL : image_unused, &e)) {
+			status = failed(&e);
+		}
 	}
-	return status;
+	return fflush(stdout) ? CLI_FAILED : status;
 }
 
 static int collect(const char *name, const char *id, void *arg)
@@ -298,7 +326,7 @@ static const struct sub {
 	{ "import", 1, 1, "PATH", F_NAME | F_FORMAT | F_SUM, do_import },
 	{ "pull", 1, 1, "REF", F_NAME, do_pull },
 	{ "tag", 2, 2, "IMAGE NAME", 0, do_tag },
-	{ "rm", 1, 1000, "IMAGE...", F_FORCE, do_rm },
+	{ "rm", 1, 1000, "IMAGE...", F_FORCE | F_YES | F_DRY_RUN, do_rm },
 	{ "verify", 0, 1000, "[IMAGE...]", 0, do_verify },
 	{ "path", 1, 1, "IMAGE", 0, do_path },
 };
@@ -308,7 +336,8 @@ static unsigned flags_given(const struct image_conf *c)
 	return (c->make.name ? F_NAME : 0) | (c->make.format ? F_FORMAT : 0) |
 	       (c->make.sha256 ? F_SUM : 0) | (c->make.profile ? F_PROFILE : 0) |
 	       (c->make.suite ? F_SUITE : 0) | (c->make.mirror ? F_MIRROR : 0) |
-	       (c->json ? F_JSON : 0) | (c->force ? F_FORCE : 0);
+	       (c->json ? F_JSON : 0) | (c->force ? F_FORCE : 0) |
+	       (c->yes ? F_YES : 0) | (c->dry_run ? F_DRY_RUN : 0);
 }
 
 static const struct sub *find_sub(const char *name)

@@ -16,7 +16,7 @@
 #include "cli/verb/snapshot.h"
 #include "cli/store/store.h"
 
-struct flags { bool json, verify; };
+struct flags { bool json, verify, yes, dry_run; };
 
 static int opt_json(void *into, const char *value, struct err *e)
 {
@@ -34,8 +34,26 @@ static int opt_verify(void *into, const char *value, struct err *e)
 	return 0;
 }
 
+static int opt_yes(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct flags *)into)->yes = true;
+	return 0;
+}
+
+static int opt_dry_run(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct flags *)into)->dry_run = true;
+	return 0;
+}
+
 static const struct opt opts[] = {
 	{ "verify", 0, NULL, "inspect: read all of it, and compare checksums", opt_verify, NULL },
+	{ "yes", 'y', NULL, "rm: do not ask", opt_yes, NULL },
+	{ "dry-run", 0, NULL, "rm: say what would be done, and do nothing", opt_dry_run, NULL },
 	{ "json", 0, NULL, "print JSON", opt_json, NULL },
 	{ 0 },
 };
@@ -166,39 +184,61 @@ static int list(const struct flags *f, char **words, struct err *e)
 
 /* ---- rm ---- */
 
-static int remove_all(char **words, struct err *e)
+/* The folder of all, if each of them is there. */
+static int find_all(const char *box, char **names, struct err *e)
 {
 	struct place dir;
+	auto_fd parent = -1;
+	int rc = snap_place(box, NULL, &dir, e);
+
+	if (rc)
+		return rc;
+	parent = open(dir.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	for (char **w = names; *w; w++) {
+		rc = snap_name_check(*w, e);
+		if (rc)
+			return rc;
+		if (parent < 0 || faccessat(parent, *w, F_OK, AT_SYMLINK_NOFOLLOW))
+			return err_say(e, -ENOENT, "sandbox '%s' has no snapshot '%s'", box, *w);
+	}
+	return take_fd(&parent);
+}
+
+/* 1: the person would rather not. */
+static int remove_all(const struct verb *v, const struct flags *f, char **words, struct err *e)
+{
+	auto_fd parent = -1;
 	int rc;
 
 	if (!words[0] || !words[1])
 		return err_say(e, -EINVAL, "rm needs the name of a sandbox and of its snapshots");
+	parent = find_all(words[0], words + 1, e);
+	if (parent < 0)
+		return parent;
+	if (!f->dry_run && !cli_confirm(v, f->yes, "remove snapshot '%s'%s of sandbox '%s'",
+					words[1], words[2] ? " and others" : "", words[0]))
+		return 1;
 	for (char **w = words + 1; *w; w++) {
-		auto_fd parent = -1;
-
-		rc = snap_name_check(*w, e);
-		if (!rc)
-			rc = snap_place(words[0], NULL, &dir, e);
-		if (rc)
-			return rc;
-		parent = open(dir.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		rc = parent < 0 ? -errno : snapdir_remove(parent, *w);
-		if (rc == -ENOENT)
-			return err_say(e, rc, "sandbox '%s' has no snapshot '%s'", words[0], *w);
+		if (f->dry_run) {
+			printf("would remove snapshot '%s' of sandbox '%s'\n", *w, words[0]);
+			continue;
+		}
+		rc = snapdir_remove(parent, *w);
 		if (rc)
 			return err_set(e, rc, "remove snapshot %s", *w);
 	}
-	return 0;
+	return fflush(stdout) ? err_set(e, -EIO, "write") : 0;
 }
 
-static int act(const char *what, const struct flags *f, char **words, struct err *e)
+static int act(const struct verb *v, const char *what, const struct flags *f, char **words,
+	       struct err *e)
 {
 	if (!strcmp(what, "inspect"))
 		return inspect(f, words, e);
 	if (!strcmp(what, "ls"))
 		return list(f, words, e);
 	if (!strcmp(what, "rm"))
-		return remove_all(words, e);
+		return remove_all(v, f, words, e);
 	if (!strcmp(what, "create"))
 		return snapshot_create(words, f->json, e);
 	return err_say(e, -EINVAL, "%s%s%sis none of create, ls, rm, inspect", *what ? "'" : "",
@@ -218,9 +258,9 @@ static int snapshot_main(const struct verb *v, int argc, char **argv)
 		return fflush(stdout) ? CLI_FAILED : CLI_OK;
 	}
 	if (!rc)
-		rc = act(sub ? argv[1] : "", &f, argv + end.words, &e);
-	if (!rc)
-		return CLI_OK;
+		rc = act(v, sub ? argv[1] : "", &f, argv + end.words, &e);
+	if (rc >= 0)
+		return rc ? CLI_USAGE : CLI_OK;
 	cli_say("snapshot: %s", e.msg);
 	return cli_status_of(rc);
 }

@@ -14,7 +14,7 @@
 
 struct flags {
 	struct run_conf conf;		/* first: rows of run are given the same pointer */
-	bool dry_run;
+	bool dry_run, yes;
 };
 
 static int opt_dry_run(void *into, const char *value, struct err *e)
@@ -22,6 +22,14 @@ static int opt_dry_run(void *into, const char *value, struct err *e)
 	(void)value;
 	(void)e;
 	((struct flags *)into)->dry_run = true;
+	return 0;
+}
+
+static int opt_yes(void *into, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	((struct flags *)into)->yes = true;
 	return 0;
 }
 
@@ -33,6 +41,7 @@ static const struct opt opts[] = {
 	{ "initrd", 0, "FILE", "build: with this initial RAM file system", run_opt_initrd, NULL },
 	{ "dry-run", 0, NULL, "build, rm: say what would be done, and do nothing", opt_dry_run,
 	  NULL },
+	{ "yes", 'y', NULL, "rm: do not ask", opt_yes, NULL },
 	{ "json", 0, NULL, "ls: print a JSON array", run_opt_json, NULL },
 	{ 0 },
 };
@@ -147,10 +156,14 @@ static int would_remove(const struct monitor_conf *mc, char **words, struct err 
 	return rc;
 }
 
-static int remove_words(char **words, struct err *e)
+/* 1: the person would rather not. */
+static int remove_words(bool yes, char **words, struct err *e)
 {
 	if (!*words)
 		return err_say(e, -EINVAL, "rm needs names; 'sandbox template ls' lists them");
+	if (!cli_confirm(&verb_template, yes, "remove template %.40s%s, which the next use makes "
+			 "again", *words, words[1] ? " and others" : ""))
+		return 1;
 	for (; *words; words++) {
 		int rc = template_remove(*words, e);
 
@@ -167,7 +180,7 @@ static int template_act(struct flags *f, const char *what, char **words, struct 
 	int rc;
 
 	if (!strcmp(what, "rm") && (!*words || !f->dry_run))
-		return remove_words(words, e);
+		return remove_words(f->yes, words, e);
 	if (strcmp(what, "ls") && strcmp(what, "build") && strcmp(what, "rm"))
 		return err_say(e, -EINVAL, "'%s' is none of ls, build, rm", what);
 	if (*words && strcmp(what, "rm"))
@@ -204,9 +217,9 @@ static int template_main(const struct verb *v, int argc, char **argv)
 	if (!rc)
 		rc = template_act(&f, what, argv + end.words, &e);
 	run_conf_free(&f.conf);
-	if (rc)
+	if (rc < 0)
 		cli_say("template: %s", e.msg);
-	return cli_status_of(rc);
+	return rc > 0 ? CLI_USAGE : cli_status_of(rc);
 }
 
 const struct verb verb_template = {

@@ -72,7 +72,7 @@ def saves(name):
     equal(good("fork", name, "--prefix", f"{name}-kid"), f"{name}-kid-1\n", "fork")
     equal(good("exec", f"{name}-kid-1", "--", "hostname"), f"{name}-kid-1\n", "the fork")
     good("rm", "-f", f"{name}-kid-1")
-    good("snapshot", "rm", name, "one")
+    good("snapshot", "rm", "--yes", name, "one")
     good("config", "set", name, "env=LATE=1", "memory=96M")
     check("configured, not yet running: memory = 96M" in good("status", name), "drift")
     good("config", "set", name, "memory=131072k")      # what it has, in other words

@@ -57,10 +57,10 @@ def test_a_0_the_same_input_gives_the_same_digest():
 def test_a_1_names_come_and_go():
     ident = good("image", "path", "base").split("/")[-2]
     good("image", "tag", ident[:8], "third")
-    good("image", "rm", "again", "base")
+    good("image", "rm", "--yes", "again", "base")
     equal(good("image", "path", "third").split("/")[-2], ident, "the image of the third name")
-    refused("has 1 names", "image", "rm", ident, status=2)
-    good("image", "rm", "third")
+    refused("has 1 names", "image", "rm", "--yes", ident, status=2)
+    good("image", "rm", "--yes", "third")
     refused("there is no image 'third'", "image", "path", "third")
     refused("there is no image", "image", "path", ident[:12])
     refused("no name for an image", "image", "tag", "x", "../x", status=2)
@@ -114,7 +114,7 @@ def test_a_4_an_archive_that_lies_stays_in_its_image():
     refused("the archive is damaged", "image", "import", "-",
             stdin=oci.tar([oci.plain("f", b"x" * 4000)])[:2000])
     refused("no whole tar archive", "image", "import", "-", stdin=b"#!/bin/sh\n" * 100)
-    good("image", "rm", "lies")
+    good("image", "rm", "--yes", "lies")
 
 
 def test_a_5_a_damaged_blob_of_a_layout_is_refused():
@@ -147,7 +147,7 @@ def test_a_6_a_damaged_image_is_not_used():
         f.seek(0)
         f.write(text)
     refused("the manifest of image", "run", "hurt", "--", "true", status=125)
-    good("image", "rm", "hurt")
+    good("image", "rm", "--yes", "hurt")
 
 
 def test_a_7_the_word_before_the_dashes_is_the_image():
@@ -173,7 +173,7 @@ def test_a_8_a_maker_that_dies_leaves_nothing_for_long():
     equal(len(drafts()), 1, "drafts")
     good("image", "import", "--name", "half", "-", stdin=oci.tar([oci.plain("f", b"whole")]))
     equal(drafts(), [], "drafts")
-    good("image", "rm", "half")
+    good("image", "rm", "--yes", "half")
 
 
 def test_a_9_several_may_make_the_same_image_at_once():
@@ -185,7 +185,7 @@ def test_a_9_several_may_make_the_same_image_at_once():
     equal((err, status), (b"", 0), "stderr and status")
     good("image", "verify", out.decode().strip())
     equal(drafts(), [], "drafts")
-    good("image", "rm", "same0", "same1")
+    good("image", "rm", "--yes", "same0", "same1")
 
 
 def test_a_10_an_image_is_pulled_from_a_registry():
@@ -199,7 +199,7 @@ def test_a_10_an_image_is_pulled_from_a_registry():
         listed = json.loads(good("image", "ls", "--json"))
         check(f"{r.name}/team/tool:one" not in {x["source"] for x in listed},
               "an image that is there is not replaced")
-        good("image", "rm", "tool", "tool:one", "near")
+        good("image", "rm", "--yes", "tool", "tool:one", "near")
         good("image", "pull", "--name", "n", f"{r.name}/team/tool")
         equal([(x["name"], x["source"], x["config"]) for x in json.loads(good("image", "ls",
                "--json")) if x.get("name") == "n"],
@@ -209,7 +209,7 @@ def test_a_10_an_image_is_pulled_from_a_registry():
         last_line("skopeo failed", f"{r.name}/team/tool:one")
     equal(drafts(), [], "drafts")
     refused("no image of a registry", "image", "pull", "--", "-x", status=2)
-    good("image", "rm", "n")
+    good("image", "rm", "--yes", "n")
 
 
 def test_a_11_a_sandbox_keeps_to_its_image():
@@ -218,10 +218,10 @@ def test_a_11_a_sandbox_keeps_to_its_image():
     good("create", "pinned", "--image", "root")
     config = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/pinned/config")
     equal(read(config), f"image = root@{one}\n", "the configuration")
-    refused("is the root of sandbox 'pinned'", "image", "rm", "root", status=2)
+    refused("is the root of sandbox 'pinned'", "image", "rm", "--yes", "root", status=2)
     good("image", "import", "--name", "root", "-", stdin=oci.tar(oci.base() + [oci.plain("more")]))
-    good("image", "rm", "root")
-    refused("is the root of sandbox 'pinned'", "image", "rm", one, status=2)
+    good("image", "rm", "--yes", "root")
+    refused("is the root of sandbox 'pinned'", "image", "rm", "--yes", one, status=2)
     equal(good("image", "path", f"any@{one}").split("/")[-2], one[7:], "by a name and digest")
     good("image", "rm", "-f", one)
     refused("there is no image 'root@", "start", "pinned")

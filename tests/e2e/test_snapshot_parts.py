@@ -76,7 +76,7 @@ def test_a_3_a_rollback_that_cannot_be_changes_nothing():
     refused("damaged", "rollback", "--yes", "dev", "bad")
     goes_on("dev", "refused", "after a refused rollback")
     # One that fails when the machine has ended already: what was on disk stays.
-    good("snapshot", "rm", "dev", "bad")
+    good("snapshot", "rm", "--yes", "dev", "bad")
     good("snapshot", "create", "dev", "bad")
     with open(os.path.join(box, "snapshots/bad/fs"), "r+b") as f:
         f.write(b"no state")
@@ -86,7 +86,7 @@ def test_a_3_a_rollback_that_cannot_be_changes_nothing():
     equal(sh("dev", "cat /w/a /root/file"), "later\nlater\n", "after a rollback that failed")
     equal([n for n in os.listdir(box) if ".new" in n or ".old" in n], [], "what is left")
     good("rollback", "--yes", "dev", "one")
-    good("snapshot", "rm", "dev", "bad")
+    good("snapshot", "rm", "--yes", "dev", "bad")
 
 
 def test_a_4_the_keeper_serves_while_a_machine_is_saved():
@@ -103,7 +103,7 @@ def test_a_4_the_keeper_serves_while_a_machine_is_saved():
     finally:
         os.kill(server, signal.SIGCONT)
     equal([p.wait(60) for p in two], [0, 0], "the saves")
-    good("snapshot", "rm", "dev", "both0", "both1")
+    good("snapshot", "rm", "--yes", "dev", "both0", "both1")
 
 
 def test_b_1_a_fork_has_changes_and_a_disk_of_its_own():

@@ -105,7 +105,7 @@ def test_a_template_is_made_listed_and_verified():
     text = verify(TEMPLATE)
     check("kind       full" in text and "verified " in text, text)
     check("vsock rng console balloon" in text, "the devices")
-    refused("there is no template 'feed'", "template", "rm", "feed")
+    refused("there is no template 'feed'", "template", "rm", "--yes", "feed")
     refused("none of ls, build, rm", "template", "lst", status=2)
 
 
@@ -248,8 +248,8 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
     equal(os.listdir(os.path.join(folder, "dev", "snapshots")), ["one"], "what a fork leaves")
     equal(os.stat(os.path.join(folder, "kid-1/snapshots/fork/base")).st_ino,
           os.stat(os.path.join(TEMPLATE, "memory")).st_ino, "they map the template's memory")
-    good("snapshot", "rm", "dev", "one")
-    refused("has no snapshot 'one'", "snapshot", "rm", "dev", "one")
+    good("snapshot", "rm", "--yes", "dev", "one")
+    refused("has no snapshot 'one'", "snapshot", "rm", "--yes", "dev", "one")
     good("rm", "-f", "kid-1", "kid-2", "kid-3", "again-1", "dev")
 
 
