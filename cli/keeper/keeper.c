@@ -80,6 +80,28 @@ static int changes_dir(struct keeper *k, struct err *e)
 	return k->conf.cow_dir < 0 ? err_set(e, -errno, "open the folder for changes") : 0;
 }
 
+static bool has_disk(const struct keeper *k)
+{
+	return !faccessat(k->box.dir, "disk", F_OK, AT_SYMLINK_NOFOLLOW);
+}
+
+/*
+ * A saved machine has its tmpfs mounted. They are for later, when a fork has a disk of its own:
+ * that is newer than the one that it began with, and no other's memory, so a template is what
+ * it goes on from.
+ */
+static void choose_memory(struct keeper *k)
+{
+	if (!k->conf.from)
+		return;
+	if (k->conf.root.disk && has_disk(k)) {
+		k->conf.from = NULL;
+		k->conf.from_at.path[0] = '\0';
+	} else {
+		rootfs_no_tmpfs(&k->conf.root);
+	}
+}
+
 static int configure(struct keeper *k, struct settings *s, struct err *e)
 {
 	auto_mem char *text = NULL;
@@ -90,13 +112,13 @@ static int configure(struct keeper *k, struct settings *s, struct err *e)
 		  keeper_settings(&k->box, s, e);
 	if (!rc)
 		rc = settings_apply(s, "", NULL, &k->conf, "its config", e);
+	choose_memory(k);
 	if (!rc)
 		rc = run_conf_check(&k->conf, e);
 	if (!rc)
 		rc = changes_dir(k, e);
 	k->conf.root.disk_dir = k->box.dir;
-	/* A disk of its own is newer than the one that it began with, and no other's memory. */
-	if (!rc && k->conf.root.disk && !faccessat(k->box.dir, "disk", F_OK, AT_SYMLINK_NOFOLLOW))
+	if (!rc && k->conf.root.disk && has_disk(k))	/* its size is the snapshot's */
 		k->conf.from_at.path[0] = '\0';
 	text = rc ? NULL : settings_text(s);
 	if (!rc)

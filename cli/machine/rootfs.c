@@ -201,6 +201,11 @@ void rootfs_free(struct rootfs *r)
 	image_close(&r->image);
 	fd_cleanup(&r->disk_fd);
 	r->disk_fd = -1;
+	rootfs_no_tmpfs(r);
+}
+
+void rootfs_no_tmpfs(struct rootfs *r)
+{
 	while (r->n_tmpfs)
 		free(r->tmpfs[--r->n_tmpfs]);
 }

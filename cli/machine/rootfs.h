@@ -52,6 +52,8 @@ int rootfs_open(struct rootfs *r, struct err *e) must_check;
 int rootfs_disk(struct rootfs *r, int copy, struct err *e) must_check;
 /* The machine runs on it. 0 or -errno with a sentence. */
 int rootfs_settle(struct rootfs *r, struct err *e) must_check;
+/* Forget those that were asked for. */
+void rootfs_no_tmpfs(struct rootfs *r);
 void rootfs_free(struct rootfs *r);
 
 /* The root is the disk, a copy of the image? Once the image is open. */

@@ -256,21 +256,34 @@ static int take_lock(int fd, int sigfd, struct err *e)
 	return 0;
 }
 
-static int make(int root, const struct monitor_conf *c, const struct template_key *k, int sigfd,
-		struct err *e)
+/*
+ * The lock of the makers of this template, which is no file that somebody has removed meanwhile.
+ * 0 and *fd, a signal's number, or -errno.
+ */
+static int lock_maker(int root, const char *name, int sigfd, int *fd, struct err *e)
 {
-	char lock_name[40], tmp[40];
-	auto_fd lock = -1;
+	struct stat mine, there;
 	int rc;
 
-	snprintf(lock_name, sizeof(lock_name), "%s.lock", k->name);
+	do {
+		fd_cleanup(fd);
+		*fd = openat(root, name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+		if (*fd < 0 || fstat(*fd, &mine))
+			return err_set(e, -errno, "make the template's lock");
+		rc = take_lock(*fd, sigfd, e);
+	} while (!rc && (fstatat(root, name, &there, AT_SYMLINK_NOFOLLOW) ||
+			 there.st_ino != mine.st_ino));
+	return rc;
+}
+
+/* The lock is ours. */
+static int make_locked(int root, const struct monitor_conf *c, const struct template_key *k,
+		       int sigfd, struct err *e)
+{
+	char tmp[40];
+	int rc;
+
 	snprintf(tmp, sizeof(tmp), "tmp-%s", k->name);
-	lock = openat(root, lock_name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (lock < 0)
-		return err_set(e, -errno, "make the template's lock");
-	rc = take_lock(lock, sigfd, e);
-	if (rc || present(root, k))
-		return rc;
 	snapdir_remove(root, tmp);	/* of a maker that died: its lock was free */
 	if (mkdirat(root, tmp, 0700))
 		return err_set(e, -errno, "make the template's folder");
@@ -279,6 +292,23 @@ static int make(int root, const struct monitor_conf *c, const struct template_ke
 		snapdir_remove(root, tmp);
 	else
 		prune(root, k->name);
+	return rc;
+}
+
+static int make(int root, const struct monitor_conf *c, const struct template_key *k, int sigfd,
+		struct err *e)
+{
+	char name[40];
+	auto_fd lock = -1;
+	int rc;
+
+	snprintf(name, sizeof(name), "%s.lock", k->name);
+	rc = lock_maker(root, name, sigfd, &lock, e);
+	if (rc)
+		return rc;
+	if (!present(root, k))
+		rc = make_locked(root, c, k, sigfd, e);
+	(void)unlinkat(root, name, 0);	/* who waits for it looks again, and finds the result */
 	return rc;
 }
 

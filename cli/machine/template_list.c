@@ -162,6 +162,17 @@ static bool is_made_now(int root, const char *name)
 	return lock >= 0 && flock(lock, LOCK_EX | LOCK_NB);
 }
 
+/* A dead maker's lock. */
+static void remove_lock(int root, const char *name)
+{
+	auto_fd lock = openat(root, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	size_t n = strlen(name);
+
+	if (n == 16 + strlen(".lock") && !strcmp(name + 16, ".lock") && lock >= 0 &&
+	    !flock(lock, LOCK_EX | LOCK_NB))
+		(void)unlinkat(root, name, 0);
+}
+
 static int sweep(int root, bool dry_run)
 {
 	int n = 0, copy = openat(root, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -175,6 +186,8 @@ static int sweep(int root, bool dry_run)
 		bool debris = !strncmp(de->d_name, SNAPDIR_TMP, strlen(SNAPDIR_TMP)) ||
 			      !strncmp(de->d_name, SNAPDIR_GONE, strlen(SNAPDIR_GONE));
 
+		if (!dry_run)
+			remove_lock(root, de->d_name);
 		if (debris && !is_made_now(root, de->d_name))
 			n += dry_run || !snapdir_remove(root, de->d_name);
 	}

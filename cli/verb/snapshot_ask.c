@@ -147,6 +147,19 @@ struct forking {
 	int sigfd;
 };
 
+/* What a restart needs: its disk is what it has then, and not the machine that was forked. */
+static int keep_disk(struct forking *f)
+{
+	char size[32] = "";
+	struct stat st;
+
+	if (!fstatat(f->snap, SNAPDIR_DISK, &st, AT_SYMLINK_NOFOLLOW))
+		snprintf(size, sizeof(size), "%llu", (unsigned long long)st.st_size);
+	else if (settings_set(&f->settings, "", "tmpfs", ""))	/* in its memory */
+		return -ENOMEM;
+	return settings_set(&f->settings, "", "disk", size);
+}
+
 /* A child's folder with links to the saved parent, and its config. */
 static int make_child(struct forking *f, const char *name, struct store_box *b, struct err *e)
 {
@@ -162,9 +175,8 @@ static int make_child(struct forking *f, const char *name, struct store_box *b, 
 		return err_set(e, -ENAMETOOLONG, "%s", name);
 	if (settings_set(&f->settings, "", "from", at.path) ||
 	    settings_set(&f->settings, "", "autostart", "") ||
-	    settings_set(&f->settings, "", "disk", "") ||	/* it gets a copy */
-	    settings_set(&f->settings, "", "tmpfs", "") ||	/* they are there already */
-	    settings_set(&f->settings, "", "read-only", ""))
+	    settings_set(&f->settings, "", "read-only", "") ||	/* it is already */
+	    keep_disk(f))
 		return err_set(e, -ENOMEM, "settings");
 	text = settings_text(&f->settings);
 	rc = text ? store_write(b, "config", text, strlen(text), e) :

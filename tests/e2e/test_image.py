@@ -57,6 +57,8 @@ def test_a_0_the_same_input_gives_the_same_digest():
 def test_a_1_names_come_and_go():
     ident = good("image", "path", "base").split("/")[-2]
     good("image", "tag", ident[:8], "third")
+    refused("say --yes if it shall be done", "image", "rm", "again", status=2)
+    equal(good("image", "rm", "--dry-run", "again"), "would remove image 'again'\n", "--dry-run")
     good("image", "rm", "--yes", "again", "base")
     equal(good("image", "path", "third").split("/")[-2], ident, "the image of the third name")
     refused("has 1 names", "image", "rm", "--yes", ident, status=2)

@@ -11,8 +11,8 @@ import signal
 import sys
 import harness
 import oci
-from harness import BOOT_S, OWN, at, check, equal, folder, good, read, refused, start, wait, \
-    write
+from harness import BOOT_S, LONG, OWN, RUN_S, at, check, equal, folder, good, read, refused, \
+    start, tree, wait, write
 
 # What goes on through all of this: a process that waits at a pipe, with files open in each share
 # and on the disk, to which it writes each word that comes.
@@ -48,7 +48,7 @@ def test_a_1_a_snapshot_of_shares_and_a_disk():
     os.mkdir(at("lower/d"))
     write("lower/d/kept", "kept\n")
     good("create", "dev", "-v", at("host") + ":/host", "-v", at("lower") + ":/w:cow", "--disk",
-         "32M")
+         "32M", "--tmpfs", "/scratch")
     good("start", "dev", limit=BOOT_S)
     sh("dev", WORK)
     check("paused for" in good("snapshot", "create", "dev", "one"), "the report")
@@ -112,9 +112,70 @@ def test_b_1_a_fork_has_changes_and_a_disk_of_its_own():
     sh("kid-1", "echo kid >/w/a; echo kid >/root/file; sync")
     goes_on("dev", "parent", "the parent")
     good("restart", "kid-1", limit=BOOT_S)
-    equal(sh("kid-1", "cat /w/a /root/file; tail -n 1 /root/log; pidof sh | wc -w"),
-          "kid\nkid\nkid\n1\n", "started again, it keeps its disk")
+    equal(sh("kid-1", "cat /w/a /root/file; tail -n 1 /root/log; pidof sh | wc -w; "
+                      "grep -c ' /scratch tmpfs' /proc/mounts"),
+          "kid\nkid\nkid\n1\n1\n", "started again, it keeps its disk, and has what a start gives")
     good("rm", "-f", "kid-1")
+
+
+def saved(name):
+    """What of a snapshot has to be the same when it is saved again."""
+    where = os.path.join(OWN, "state/sandbox/sandboxes/dev/snapshots", name)
+    with open(os.path.join(where, "shares"), "rb") as f:
+        return tree(os.path.join(where, "cow")), f.read()
+
+
+def test_b_2_saved_restored_and_saved_again_it_is_the_same():
+    sizes, before = [], "one"
+    for i in range(10 if LONG else 3):
+        good("rollback", "--yes", "dev", before)
+        goes_on("dev", f"again{i}", f"generation {i}")
+        good("snapshot", "create", "dev", f"gen{i}")
+        equal(saved(f"gen{i}"), saved("one"), f"generation {i}")
+        before, box = f"gen{i}", os.path.join(OWN, "state/sandbox/sandboxes/dev/snapshots")
+        sizes.append([os.stat(os.path.join(box, before, n)).st_size for n in ("fs", "state")])
+    check("verified" in good("snapshot", "inspect", "--verify", f"dev/{before}"), "the last one")
+    for each in zip(*sizes):
+        check(max(each) < 2 * min(each), f"sizes of fs and state: {sizes}")
+    good("snapshot", "rm", "--yes", "dev", *(f"gen{i}" for i in range(len(sizes))))
+
+
+def test_b_3_many_go_on_from_it_at_once():
+    """Each with changes and a disk of its own."""
+    script = "cat /w/a /root/file; echo $0 >/w/a; echo $0 >/root/file; cat /w/a /root/file"
+    all_of = [start("run", "--from", "dev/one", "-v", at("lower") + ":/w:cow", "--", "sh", "-c",
+                    script, str(i)) for i in range(20 if LONG else 4)]
+    for i, p in enumerate(all_of):
+        out, err = p.communicate(timeout=RUN_S)
+        equal((p.returncode, out.decode(), err), (0, f"changed\non the disk\n{i}\n{i}\n", b""),
+              f"number {i}")
+    equal(read("lower", "a"), "one\n", "the host's file")
+
+
+# Requests without an end: a line in each kind of share, and on the disk, then the next.
+BUSY = """
+(exec 3>>/host/busy 4>>/w/busy 5>>/root/busy; i=0; while :; do echo $i >&3; echo $i >&4;
+ echo $i >&5; i=$((i+1)); done) </dev/null >/dev/null 2>&1 &
+echo $! >/tmp/busy
+until [ -s /root/busy ]; do sleep 0.1; done
+"""
+
+
+def test_b_4_requests_that_are_under_way_are_neither_lost_nor_done_twice():
+    sh("dev", BUSY)
+    good("snapshot", "create", "dev", "busy")
+    sh("dev", "sleep 1")
+    good("rollback", "--yes", "dev", "busy")
+    sh("dev", "sleep 1; kill $(cat /tmp/busy)")
+    for name in ("/w/busy", "/root/busy"):       # taken back with the machine
+        n = [int(w) for w in sh("dev", f"cat {name}").split()]
+        check(len(n) > 2 and n == list(range(len(n))), f"{name}: {n[:9]}..{n[-9:]}")
+    n = [int(w) for w in read("host", "busy").split()]
+    (again,) = [i for i in range(1, len(n)) if n[i] != n[i - 1] + 1]
+    check(n[:again] == list(range(again)) and n[again] <= again, f"/host/busy, which stays: {n}")
+    check(n[again:] == list(range(n[again], n[-1] + 1)), f"/host/busy after the rollback: {n}")
+    good("rollback", "--yes", "dev", "one")
+    good("snapshot", "rm", "--yes", "dev", "busy")
 
 
 def test_c_1_other_shares_can_be_given():
