@@ -115,7 +115,8 @@ sanitized() {
 			"$out/unit-kvm"
 		step "$san: guests" 900 lines env "${SAN_SETTINGS[@]}" tests/vm/run.py \
 			--vmm "$out/sandbox-vmm" "bare:" "hostile: random" "hostile: reset" \
-			"hostile: connection" "hostile: shares" "${SAN_GUESTS[@]}"
+			"hostile: connection" "hostile: shares random" "hostile: shares stalled" \
+			"${SAN_GUESTS[@]}"
 	fi
 }
 

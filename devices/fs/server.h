@@ -124,7 +124,6 @@ struct fs {
 	unsigned locks_max;
 	uint32_t uid, gid;		/* the server's own */
 	bool remote_locks;		/* the host's locks, not the guest's own */
-	bool inited;
 	bool locked;			/* no share can be added (confine.h) */
 	atomic_ullong requests;
 	struct fs_transport *transport;
