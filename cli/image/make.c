@@ -214,13 +214,15 @@ int image_import(const struct image_make *m, const char *path, char id[static SU
 	"find \"$@\" -name \"*.py\" -newermt @" EPOCH " -exec touch -hd @" EPOCH " {} +; " \
 	"PYTHONHASHSEED=0 python3 -m compileall -qf --invalidation-mode timestamp \"$@\"'"
 
+/* What all but the smallest have: enough to run a project's Makefile. */
+#define BASICS		"ca-certificates,procps,less,make"
+
 static const struct profile { const char *name, *variant, *include, *hook; } profiles[] = {
 	{ "minimal", "essential", NULL, NULL },
-	{ "debian", "minbase", "ca-certificates,procps,less", NULL },
-	{ "python", "minbase", "ca-certificates,procps,less,python3,python3-venv,python3-pip",
-	  COMPILE_PYTHON },
-	{ "node", "minbase", "ca-certificates,procps,less,nodejs,npm", NULL },
-	{ "dev", "minbase", "ca-certificates,procps,less,python3,python3-venv,python3-pip,git,tmux,"
+	{ "debian", "minbase", BASICS, NULL },
+	{ "python", "minbase", BASICS ",python3,python3-venv,python3-pip", COMPILE_PYTHON },
+	{ "node", "minbase", BASICS ",nodejs,npm", NULL },
+	{ "dev", "minbase", BASICS ",python3,python3-venv,python3-pip,git,tmux,"
 	  "ripgrep,curl,build-essential,openssh-client,openssh-server", COMPILE_PYTHON },
 };
 

@@ -455,7 +455,7 @@ def test_long_0_two_builds_have_one_digest():
 
 
 PROMISES = {
-    "debian": "apt-get --version; less --version; ps --version",
+    "debian": "apt-get --version; less --version; ps --version; make --version",
     "python": "python3 -m venv --without-pip /tmp/v && /tmp/v/bin/python -c 'print(6 * 7)' && "
               "pip --version && python3 -v -c 'import json; "
               "print(open(json.__cached__, \"rb\").read(8)[4])' 2>&1 | "
