@@ -162,12 +162,14 @@ int upper_open(int cow_dir, const struct share *s, struct err *e)
 	if (dir < 0)
 		return err_set(e, -errno, "make a folder for the changes to %.100s", s->dst);
 	rc = read_about(dir, &was, e);
-	if (rc == -ENOENT)		/* and only then: else it may belong to somebody */
+	if (rc == -ENOENT) {		/* and only then: else it may belong to somebody */
+		*e = (struct err){ 0 };
 		rc = write_about(dir, s, e);
-	else if (!rc && (strcmp(was.src, s->src) || strcmp(was.dst, s->dst)))
+	} else if (!rc && (strcmp(was.src, s->src) || strcmp(was.dst, s->dst))) {
 		rc = err_say(e, -EEXIST, "changes at %.60s are kept for %.80s; take them over with "
 			     "'sandbox apply' or drop them with 'sandbox discard' first", s->dst,
 			     was.src);
+	}
 	free(was.src);
 	free(was.dst);
 	return rc ? rc : take_fd(&dir);
