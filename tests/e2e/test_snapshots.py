@@ -7,6 +7,7 @@ as `sandbox` does it, others as a bare sandbox-vmm with a control socket, where 
 what the agent would have set right. With TEST_LONG there are 100 clones that must not be alike,
 else 20.
 """
+import json
 import os
 import re
 import shutil
@@ -20,6 +21,7 @@ import time
 import harness
 from harness import (BOOT_S, ENV, LONG, OUT, RUN_S, SANDBOX, TOP, Failure, check, equal, good,
                      refused, sandbox)
+from test_jobs import LEAVE, Terminal
 
 VMM = os.path.join(OUT, "sandbox-vmm")
 GUESTCTL = os.path.join(OUT, "guestctl")
@@ -105,6 +107,7 @@ def test_a_template_is_made_listed_and_verified():
     text = verify(TEMPLATE)
     check("kind       full" in text and "verified " in text, text)
     check("vsock rng console balloon" in text, "the devices")
+    refused("say --yes if it shall be done", "template", "rm", name, status=2)
     refused("there is no template 'feed'", "template", "rm", "--yes", "feed")
     refused("none of ls, build, rm", "template", "lst", status=2)
 
@@ -122,11 +125,14 @@ def test_gc_removes_debris_and_leaves_what_is_of_use():
         text = f.read()
     with open(os.path.join(root, "0123456789abcdef", "key"), "w", encoding="ascii") as f:
         f.write(re.sub("monitor .*", "monitor of old", text))
+    with open(os.path.join(root, "0123456789abcdef.lock"), "w", encoding="ascii"):
+        pass
     check("stale" in good("template", "ls"), "one made with another monitor is not stale")
     check(re.fullmatch(r"[1-9]\d* removed of templates\n", good("gc")), "the report of gc")
     check(not os.path.exists(os.path.join(root, "0123456789abcdef")), "a stale one stays")
     check(os.path.isdir(TEMPLATE), "gc removed what is in use")
-    equal([n for n in os.listdir(root) if n[:4] in ("tmp-", "gone")], [], "debris")
+    equal([n for n in os.listdir(root) if n[:4] in ("tmp-", "gone") or n.endswith(".lock")],
+          [], "debris")
 
 
 # ---- what a clone must not share -------------------------------------------------------------
@@ -209,10 +215,30 @@ while ! [ -s /tmp/count ]; do sleep 0.2; done
 """
 
 
+# A shell with a terminal that nobody watches, and a timer in it.
+TTY = "(sleep 10; echo late >/tmp/late) & while read w; do echo got $w; [ -t 0 ] && tty; done"
+
+
+def goes_on_in_its_terminal(box, job, word):
+    t = Terminal("exec", "attach", box, job)
+    t.type(word + b"\n")
+    t.until(b"got " + word + b"\r\n/dev/pts/")
+    t.type(LEAVE)
+    t.until(b"runs on")
+    equal(t.end(), 0, f"status in {box}")
+
+
 def test_snapshot_rollback_and_fork_of_a_working_sandbox():
     good("create", "dev")
     good("start", "dev")
     good("exec", "dev", "--", "sh", "-c", WORK)
+    t = Terminal("exec", "-t", "dev", "--", "sh", "-c", TTY)
+    t.type(b"begin\n")
+    t.until(b"got begin")
+    t.type(LEAVE)
+    t.until(b"runs on")
+    equal(t.end(), 0, "status of a terminal that was left")
+    (job,) = [str(j["id"]) for j in json.loads(good("exec", "ls", "--json", "dev")) if j["tty"]]
     check(re.match(r"dev/one  diff, paused for ", good("snapshot", "create", "dev", "one")),
           "the report of a snapshot")
     check(" diff " in good("snapshot", "ls", "dev"), "snapshot ls")
@@ -232,6 +258,7 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
              "b=$(cat /tmp/count); [ $b -gt $a ] && echo goes on; cat /tmp/out; hostname"
     equal(good("exec", "dev", "--", "sh", "-c", script), "first\ngoes on\nthrough\ndev\n",
           "after the rollback: memory, a pipeline with timers, an open fifo")
+    goes_on_in_its_terminal("dev", job, b"rolled-back")
     equal(good("run", "--from", "dev/one", "--", "cat", "/tmp/file"), "first\n", "run --from")
 
     equal(good("fork", "dev", "--count", "3", "--prefix", "kid"), "kid-1\nkid-2\nkid-3\n", "fork")
@@ -240,6 +267,11 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
             for n in ("kid-1", "kid-2", "kid-3", "dev")]
     equal([s[:2] for s in said], [["kid-1", "first"], ["kid-2", "first"], ["kid-3", "first"],
                                   ["dev", "first"]], "names and memory")
+    goes_on_in_its_terminal("kid-1", job, b"forked")
+    equal(good("exec", "kid-1", "--", "sh", "-c", "until [ -s /tmp/late ]; do sleep 0.2; done; "
+               "cat /tmp/late"), "late\n", "a timer that was set before the snapshot")
+    equal(good("exec", "kid-1", "--", "sh", "-c", "a=$(cat /tmp/count); until [ $(cat /tmp/count) -gt "
+               "$a ]; do sleep 0.5; done; echo goes on"), "goes on\n", "a pipeline in a fork")
     ids = [w for s in said for w in s[2:4]]
     equal(len(set(ids)), 8, "ids that differ")
     equal(good("fork", "kid-2", "--prefix", "again"), "again-1\n", "a fork of a fork")
@@ -248,6 +280,9 @@ def test_snapshot_rollback_and_fork_of_a_working_sandbox():
     equal(os.listdir(os.path.join(folder, "dev", "snapshots")), ["one"], "what a fork leaves")
     equal(os.stat(os.path.join(folder, "kid-1/snapshots/fork/base")).st_ino,
           os.stat(os.path.join(TEMPLATE, "memory")).st_ino, "they map the template's memory")
+    refused("say --yes if it shall be done", "snapshot", "rm", "dev", "one", status=2)
+    equal(good("snapshot", "rm", "--dry-run", "dev", "one"),
+          "would remove snapshot 'one' of sandbox 'dev'\n", "--dry-run")
     good("snapshot", "rm", "--yes", "dev", "one")
     refused("has no snapshot 'one'", "snapshot", "rm", "--yes", "dev", "one")
     good("rm", "-f", "kid-1", "kid-2", "kid-3", "again-1", "dev")
