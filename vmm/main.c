@@ -65,7 +65,8 @@ static void status(const struct conf *c, const char *fmt, ...)
 /* guest/README.md says why of each. */
 static const char base_cmdline[] =
 	"panic=-1 reboot=k no_timer_check tsc=reliable noreplace-smp "
-	"random.trust_bootloader=on rcupdate.rcu_cpu_stall_suppress=1";
+	"random.trust_bootloader=on rcupdate.rcu_cpu_stall_suppress=1 "
+	"page_reporting.page_reporting_order=4";
 
 /*
  * Where the guest's kernel is emulated, a timer tick costs milliseconds, so a busy CPU

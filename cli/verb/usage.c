@@ -23,8 +23,9 @@ static void memory_of(pid_t pid, struct usage *u)
 	snprintf(path, sizeof(path), "/proc/%d/smaps_rollup", (int)pid);
 	if (host_read(path, text, sizeof(text)) > 0) {
 		u->resident = field(text, "Rss:");
-		u->shared = field(text, "Shared_Clean:") + field(text, "Shared_Dirty:");
-		u->own = field(text, "Private_Clean:") + field(text, "Private_Dirty:");
+		/* A clean page is a file's, also while nobody else happens to map it. */
+		u->own = field(text, "Private_Dirty:");
+		u->shared = u->resident - u->own;
 		return;
 	}
 	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);

@@ -20,7 +20,7 @@ import threading
 import time
 import harness
 from harness import (BOOT_S, ENV, LONG, OUT, RUN_S, SANDBOX, TOP, Failure, check, equal, good,
-                     refused, sandbox)
+                     refused, sandbox, wait)
 from test_jobs import LEAVE, Terminal
 
 VMM = os.path.join(OUT, "sandbox-vmm")
@@ -339,6 +339,32 @@ def test_a_save_in_two_steps_stands_still_until_a_word():
         vm.ask(os.path.join(TOP, "gone"), b"snapshot wait")
         vm.control.close()
         equal(vm.run("echo alive"), "alive\n", "after who asked has gone")
+
+
+def own_memory(box):
+    """As stats says it, and as the kernel does, where this user may look: bytes."""
+    own = harness.inspect(box)["usage"]["private_bytes"]
+    try:
+        with open(f"/proc/{harness.monitor(box)}/smaps_rollup", encoding="ascii") as f:
+            return own, int(re.search(r"^Private_Dirty: +(\d+) kB", f.read(), re.M).group(1)) << 10
+    except PermissionError:
+        return own, own
+
+
+def test_memory_that_a_guest_frees_goes_back_to_the_host():
+    """Free page reporting, by the guest's own kernel and without being asked."""
+    size = 4 << 20
+    good("create", "mem")
+    good("start", "mem")
+    before = own_memory("mem")
+    good("exec", "mem", "--", "sh", "-c", f"head -c {size} /dev/zero >/tmp/big")
+    full = own_memory("mem")
+    for b, f in zip(before, full):
+        check(f - b > size * 3 / 4, f"{before} became {full}")
+    good("exec", "mem", "--", "rm", "/tmp/big")
+    wait(lambda: all(f - now > size / 2 for f, now in zip(full, own_memory("mem"))),
+         f"{full} becomes less")
+    good("rm", "-f", "mem")
 
 
 def test_save_restore_save_ten_times_in_a_row_is_stable():
