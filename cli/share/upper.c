@@ -42,23 +42,46 @@ static void sweep(int parent)
 		close(copy);
 }
 
+/* The folder that they are in, made if need be. */
+static int temp_parent(struct place *p, struct err *e)
+{
+	int rc = places_state(p, e);
+	auto_fd fd = -1;
+	size_t n;
+
+	if (rc)
+		return rc;
+	n = strlen(p->path);
+	if ((size_t)snprintf(p->path + n, sizeof(p->path) - n, "/cow") >= sizeof(p->path) - n)
+		return err_say(e, -ENAMETOOLONG, "the state folder's path is too long");
+	(void)mkdir(p->path, 0700);
+	fd = open_dir(AT_FDCWD, p->path);
+	if (fd < 0 || flock(fd, LOCK_EX))
+		return err_set(e, -errno, "open the folder for changes %s", p->path);
+	return take_fd(&fd);
+}
+
+int upper_temp_sweep(struct err *e)
+{
+	struct place p;
+	int parent = temp_parent(&p, e);
+
+	if (parent < 0)
+		return parent;
+	sweep(parent);
+	close(parent);
+	return 0;
+}
+
 int upper_temp_make(struct upper_temp *t, struct err *e)
 {
 	struct place p;
-	size_t n;
 	uint64_t id;
-	int rc = places_state(&p, e);
 
 	*t = (struct upper_temp)UPPER_TEMP_NONE;
-	if (rc)
-		return rc;
-	n = strlen(p.path);
-	if ((size_t)snprintf(p.path + n, sizeof(p.path) - n, "/cow") >= sizeof(p.path) - n)
-		return err_say(e, -ENAMETOOLONG, "the state folder's path is too long");
-	(void)mkdir(p.path, 0700);
-	t->parent = open_dir(AT_FDCWD, p.path);
-	if (t->parent < 0 || flock(t->parent, LOCK_EX))
-		return err_set(e, -errno, "open the folder for changes %s", p.path);
+	t->parent = temp_parent(&p, e);
+	if (t->parent < 0)
+		return t->parent;
 	sweep(t->parent);
 	if (getrandom(&id, sizeof(id), 0) != (ssize_t)sizeof(id))
 		return err_set(e, -EIO, "getrandom");

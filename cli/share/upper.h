@@ -23,7 +23,9 @@ struct upper_temp {
 
 #define UPPER_TEMP_NONE { .parent = -1, .dir = -1 }
 
-/* Removes also what dead processes have left. */
+/* What dead processes have left. */
+int upper_temp_sweep(struct err *e) must_check;
+/* Sweeps, too. */
 int upper_temp_make(struct upper_temp *t, struct err *e) must_check;
 void upper_temp_remove(struct upper_temp *t);
 

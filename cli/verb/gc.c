@@ -8,6 +8,7 @@
 #include "cli/keeper/swap.h"
 #include "cli/machine/snapdir.h"
 #include "cli/machine/template.h"
+#include "cli/share/upper.h"
 #include "cli/verb/named.h"
 
 /* What dead processes left of their sockets goes whenever a folder for new ones is made. */
@@ -69,6 +70,8 @@ static int collect(bool dry_run, unsigned *snapshots, struct err *e)
 		n = template_gc(&mc, dry_run, e);
 		rc = n < 0 ? n : dry_run ? 0 : sweep_runtime(e);
 	}
+	if (!rc && !dry_run)
+		rc = upper_temp_sweep(e);
 	if (!rc && !dry_run)
 		rc = sweep_store(snapshots, e);
 	run_conf_free(&c);

@@ -10,58 +10,16 @@ among them, and at each all processes are killed, too. Otherwise those that are 
 kind by their program, and the last ones, where all is on disk and gets its name.
 """
 import os
-import subprocess
 import sys
 import threading
 import harness
-from harness import BOOT_S, ENV, LONG, OUT, OWN, SANDBOX, at, check, equal, folder, good, sandbox, \
-    wait
-
-LAST = 7
-KILLAT = os.path.join(OUT, "tests/jail/killat")
-
-
-class Traced:
-    """A command, and all processes that come of it."""
-
-    def __init__(self, *args, env=None):
-        self.child = subprocess.Popen([KILLAT, "-e", "16" if LONG else "1000", SANDBOX, *args],
-                                      env={**ENV, **(env or {})}, stdin=subprocess.PIPE,
-                                      stdout=subprocess.PIPE, text=True, bufsize=1)
-
-    def line(self):
-        return self.child.stdout.readline().strip()
-
-    def tell(self, words):
-        self.child.stdin.write(words + "\n")
-
-    def arm(self, step, who=""):
-        self.tell(f"arm {step} {who}")
-        equal(self.line(), "armed", "the answer of killat")
-
-    def end(self):
-        """The steps that were made, and the one that was not, or None."""
-        self.tell("end")
-        steps, killed = [], None
-        for line in self.child.stdout:
-            word, number, *rest = line.split()
-            if word == "step":
-                steps.append(" ".join(rest))
-            elif word == "killed":
-                killed = " ".join(rest)
-            elif word == "end":
-                return steps, killed
-        raise harness.Failure("killat ended")
-
-    def close(self):
-        self.child.stdin.close()
-        self.child.wait(30)
-        self.child.stdout.close()
+from harness import BOOT_S, LONG, OWN, at, check, equal, folder, good, sandbox, wait
+from traced import Traced, chosen
 
 
 def started(name):
     traced = Traced("start", name)
-    equal(traced.line(), "started", f"start of {name}")
+    equal(traced.line(), "started 0", f"start of {name}")
     return traced
 
 
@@ -133,14 +91,6 @@ def in_two(two, kill, steps):
         t.join()
     if faults:
         raise faults[0]
-
-
-def chosen(steps):
-    """Numbers of steps, from 1 on."""
-    if LONG:
-        return list(range(1, len(steps) + 2))
-    return [n for n, s in enumerate(steps, 1)
-            if n > len(steps) - LAST or s not in steps[:n - 1]]
 
 
 def prepare(box):

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * killat [-e EVERY] CMD... - run CMD, and kill a process that comes of it at an exact step.
+ * killat [-e EVERY] [-n N] CMD... - run CMD, and kill a process that comes of it at an exact step.
  *
  * A step is a system call that changes a file: it makes, names, removes, sizes or writes one, or
  * has it on disk. All processes that CMD starts are traced from their birth, so that it does not
@@ -10,12 +10,14 @@
  *
  * Commands come on stdin: `arm N` counts from here on and kills the process that comes to step
  * N with SIGKILL before it does it (0: nobody), `arm N all` kills all of them, `end` says how
- * many there were. On stdout:
+ * many there were, `left` how many processes there are. -n is `arm N` before CMD begins. On
+ * stdout:
  *
- *	started			CMD itself has ended, with 0; or `failed STATUS`
+ *	started 0		CMD itself has ended, with 0; or `failed STATUS` as of wait(2)
  *	step N PROGRAM CALL	one that was made
  *	killed N PROGRAM CALL	one that was not
  *	end N			there were N
+ *	left N			processes that live
  *
  * It ends at the end of stdin, and kills what is left then.
  */
@@ -201,7 +203,7 @@ static void on_stop(pid_t tid, int status)
 	if (!WIFSTOPPED(status)) {
 		forget(tid);
 		if (tid == first && WIFEXITED(status) && !WEXITSTATUS(status))
-			puts("started");
+			puts("started 0");
 		else if (tid == first)
 			printf("failed %d\n", status);
 		return;
@@ -226,6 +228,8 @@ static void on_command(char *line)
 		s.n = s.row = 0;
 		s.pid = 0;
 		puts("armed");
+	} else if (!strncmp(line, "left", 4)) {
+		printf("left %zu\n", nseen);
 	} else {
 		printf("end %lu\n", s.n);
 		s.armed = false;
@@ -267,10 +271,12 @@ int main(int argc, char **argv)
 	int go[2], status;
 	pid_t tid;
 
-	if (argc > 3 && !strcmp(argv[1], "-e")) {
-		s.every = strtoul(argv[2], NULL, 10);
-		argv += 2;
-		argc -= 2;
+	for (; argc > 3 && *argv[1] == '-'; argv += 2, argc -= 2) {
+		if (!strcmp(argv[1], "-e"))
+			s.every = strtoul(argv[2], NULL, 10);
+		else
+			s.target = strtoul(argv[2], NULL, 10);
+		s.armed |= argv[1][1] == 'n';
 	}
 	if (argc < 2 || !s.every || pipe2(go, O_CLOEXEC))
 		return 2;
