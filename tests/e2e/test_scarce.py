@@ -166,7 +166,7 @@ def test_long_snapshot():
         check(there == ["new"] or (status and not there), f"status {status}; snapshots {there}")
         if there:
             good("snapshot", "inspect", "--verify", "old/new")
-            good("snapshot", "rm", "old", "new")
+            good("snapshot", "rm", "--yes", "old", "new")
         goes_on("old", order)
 
     each_call(order, ["snapshot", "create", "old", "new"], after, order.env)
