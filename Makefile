@@ -24,7 +24,7 @@ PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch
 # Unpacked by tests, never installed.
 PKG_UNPACK := openssh-server libwrap0
 # (npm may be there from elsewhere, with a node that keeps Debian's from being installed.)
-PKG_LONG   = mmdebstrap $(if $(shell command -v npm),,npm)
+PKG_LONG   = mmdebstrap xfsprogs $(if $(shell command -v npm),,npm)
 PKG_BENCH := qemu-system-x86 qemu-system-common fio
 
 # ---- configuration -------------------------------------------------------------------------

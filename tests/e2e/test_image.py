@@ -492,5 +492,53 @@ def test_long_2_many_power_cuts():
     good("rm", "-f", "cut")
 
 
+def test_long_3_a_disk_shares_its_images_blocks_where_the_host_can():
+    """On a file system of its own, which only root can mount."""
+    if os.geteuid():
+        print("# sharing of blocks: not tested, it needs root")
+        return
+    os.mkdir(at("xfs"))
+    with open(at("xfs.img"), "wb") as f:
+        f.truncate(400 << 20)
+    subprocess.run(["/usr/sbin/mkfs.xfs", "-q", "-m", "reflink=1", at("xfs.img")], check=True)
+    subprocess.run(["mount", "-o", "loop", at("xfs.img"), at("xfs")], check=True)
+    env = {"XDG_STATE_HOME": at("xfs", "state"), "XDG_DATA_HOME": at("xfs", "data")}
+
+    def used():
+        os.sync()
+        s = os.statvfs(at("xfs"))
+        return (s.f_blocks - s.f_bfree) * s.f_frsize
+
+    try:
+        for path in env.values():
+            os.mkdir(path)
+        ext4()
+        with open(at("ext4", "much"), "wb") as f:
+            f.write(os.urandom(32 << 20))
+        subprocess.run(["/usr/sbin/mkfs.ext4", "-q", "-b", "4096", "-d", at("ext4"),
+                        at("much.img"), "64M"], check=True, capture_output=True)
+        with open(at("much.img"), "rb") as f:
+            digest = hashlib.sha256(f.read()).hexdigest()
+        good("image", "import", "--format", "ext4", "--sha256", digest, "--name", "much",
+             at("much.img"), env=env)
+        one = used()
+        check(one > 32 << 20, f"{one}; of the image alone")
+        good("create", "x", "--image", "much", "--disk", "128M", env=env)
+        good("start", "x", env=env, limit=BOOT_S)
+        good("exec", "x", "--", "sh", "-c", "echo x >/new; sync", env=env)
+        check(used() < one + (8 << 20), f"{used()} after {one}; with a disk")
+        good("snapshot", "create", "x", "one", env=env)
+        good("exec", "x", "--", "sh", "-c", "echo y >/new; sync", env=env)
+        good("rollback", "--yes", "x", "one", env=env)
+        equal(good("exec", "x", "--", "cat", "/new", env=env), "x\n", "after a rollback")
+        with open(at("xfs", "state/sandbox/sandboxes/x/snapshots/one/disk"), "rb") as f:
+            check(f.seek(0, os.SEEK_END) == 128 << 20, "the snapshot's disk")
+        check(used() < one + (32 << 20), f"{used()} after {one}; with a snapshot, memory included")
+    finally:
+        sandbox("rm", "-f", "x", env=env)
+        wait(lambda: not subprocess.run(["umount", at("xfs")], check=False,
+                                        capture_output=True).returncode, "the last user to go")
+
+
 if __name__ == "__main__":
     sys.exit(harness.main("image", globals(), machines=lambda name: name[5:7] != "a_"))
