@@ -28,7 +28,7 @@ SAN_GUESTS=("linux: streams" "linux: big" "linux: both" "linux: many" "linux: sl
 	"linux: handshake" "linux: agent" "linux: powers")
 jobs=-j$(nproc)
 logs=$O/logs
-passed=0 failed=0 skipped=0 failures=()
+passed=0 failed=0 skipped=0 failures=() fuzzing=
 mkdir -p "$logs"
 rm -f "$O/tests/jail/calls"
 
@@ -123,11 +123,21 @@ sanitized() {
 asan() { sanitized address,undefined; }
 tsan() { sanitized thread; }
 
+# They run beside the steps that follow, with the time that those leave: a minute each is a
+# quarter of an hour. `fuzzed` waits for them.
 fuzz() {
 	local fuzzers
 	mapfile -t fuzzers < <(basename -a -s .c tests/fuzz/fuzz_*.c)
 	step "fuzzers: build" 900 one $MAKE $jobs fuzz-build
-	step "fuzzers" 900 lines tests/fuzz/run.sh build-fuzz "${FUZZ_SECONDS:-5}" "${fuzzers[@]}"
+	setsid tests/fuzz/aside.sh "$logs/fuzz" build-fuzz "${FUZZ_SECONDS:-60}" "${fuzzers[@]}" &
+	fuzzing=$!
+	trap 'kill -- -$fuzzing 2>/dev/null' EXIT
+}
+fuzzed() {
+	[ -n "$fuzzing" ] || return
+	step "fuzzers" 1800 lines sh -c "tail --pid=$fuzzing -f /dev/null; cat '$logs/fuzz' &&
+		exit \$(cat '$logs/fuzz.status')"
+	fuzzing=
 }
 
 # Guests and commands are tested with a monitor that writes down its system calls.
@@ -176,9 +186,10 @@ calls() {
 export O
 steps=("$@")
 [ $# != 0 ] || steps=(build lint unit clang arm64 asan tsan fuzz install fs jail vm e2e calls)
+steps+=(fuzzed)
 for s in "${steps[@]}"; do
 	case $s in
-	build|lint|unit|clang|arm64|asan|tsan|fuzz|install|fs|jail|vm|e2e|calls) "$s" ;;
+	build|lint|unit|clang|arm64|asan|tsan|fuzz|install|fs|jail|vm|e2e|calls|fuzzed) "$s" ;;
 	*) echo "run.sh: no step '$s'" >&2; exit 2 ;;
 	esac
 done
