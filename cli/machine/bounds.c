@@ -314,6 +314,7 @@ unsigned bounds_doors(const struct bounds *c, int fd[BOUNDS_MAX])
 
 void bounds_enter(const struct bounds *c, pid_t pid)
 {
+	BUG_ON(pid <= 0);	/* 0 would be this process */
 	/* What cannot be had is told by whoever looks (bounds_has). */
 	for (unsigned i = 0; i < c->n; i++)
 		(void)!write_number(c->dir[i].path, "cgroup.procs", (uint64_t)pid);
