@@ -241,17 +241,30 @@ static void random_registers(unsigned slot)
 	reset(slot);
 }
 
-/* What a device may write lies in `buffer`, or nowhere: this program has to live through it. */
-static void random_desc(struct desc *d)
+/*
+ * What a device may write lies in `buffer`, or nowhere: this program has to live through it.
+ * So nothing that a device wrote may be taken for a table: every fourth descriptor is indirect,
+ * always, as it may be read while it changes, and leads to `table` or nowhere.
+ */
+static void random_desc(struct desc *all, unsigned i)
 {
-	static const uint64_t places[] = { 0, MMIO, MEM_END - 64, HUGE_ADDRESS, 0x80000000 };
+	static const uint64_t places[] = { MMIO, HUGE_ADDRESS, 0x80000000, 0, MEM_END - 64 };
 	uint64_t at = rnd() % (sizeof(buffer) - 5000);
-	bool here = rnd() % 8;
+	bool here = rnd() % 8, indirect = i % 4 == 3;
+	struct desc *d = &all[i];
 
-	d->addr = here ? HERE + at : places[rnd() % 5] + rnd() % 128;
-	d->len = (uint32_t)(rnd() % 8 ? rnd() % 5000 : here && rnd() % 2 ? sizeof(buffer) - at :
-			    rnd() | 1u << 31);
-	d->flags = (uint16_t)(rnd() % 8 ? rnd() % 4 : rnd());
+	if (indirect) {
+		at = rnd() % QSIZE;
+		d->addr = here ? TABLE + at * sizeof(*d) : places[rnd() % 3] + rnd() % 128;
+		d->len = (uint32_t)(rnd() % 8 ? (1 + rnd() % (QSIZE - at)) * sizeof(*d) :
+				    rnd() | 1);
+	} else {
+		d->addr = here ? HERE + at : places[rnd() % 5] + rnd() % 128;
+		d->len = (uint32_t)(rnd() % 8 ? rnd() % 5000 :
+				    here && rnd() % 2 ? sizeof(buffer) - at : rnd() | 1u << 31);
+	}
+	d->flags = (uint16_t)((rnd() % 8 ? rnd() % 4 : rnd() & ~(uint64_t)DESC_INDIRECT) |
+			      (indirect ? DESC_INDIRECT : 0));
 	d->next = (uint16_t)(rnd() % 8 ? rnd() % QSIZE : rnd());
 }
 
@@ -270,14 +283,14 @@ static void random_rings(unsigned slot)
 				struct rings *r = &rings[slot][q];
 
 				for (unsigned i = 0; i < QSIZE; i++) {
-					random_desc(&r->desc[i]);
+					random_desc(r->desc, i);
 					r->avail.ring[i] = (uint16_t)(rnd() % 16 ? rnd() % QSIZE :
 								      rnd());
 				}
-				random_desc(&table[rnd() % QSIZE]);
+				random_desc(table, (unsigned)rnd() % QSIZE);
 			}
 			offer(slot, rnd() % 16 ? 1 + rnd() % QSIZE : (unsigned)rnd());
-			random_desc(&rings[slot][rnd() % QMAX].desc[rnd() % QSIZE]);
+			random_desc(rings[slot][rnd() % QMAX].desc, (unsigned)rnd() % QSIZE);
 		}
 	}
 	reset(slot);

@@ -8,7 +8,7 @@ import re
 import signal
 from harness import Failure, check, equal
 from served import FIRST, Served, number
-from test_hostile import NEEDS_RESET, attack, nothing, wait_for
+from test_hostile import NEEDS_RESET, SEED, attack, nothing, wait_for
 
 EIO = 5
 HEADS = 128
@@ -120,9 +120,8 @@ def shares_malformed(vmm):
 
 
 def shares_random(vmm):
-    seed = int.from_bytes(os.urandom(4), "little")
     try:
-        with Served("shares_random", vmm, seed) as s:
+        with Served("shares_random", vmm, SEED) as s:
             found, slots = run(s)
             equal(found.of("init"), [[0]], "FUSE_INIT")
             good = found.of("good")[0][0]
@@ -130,8 +129,8 @@ def shares_random(vmm):
             serves_shares(found)
             equal(failed(slots, "fs"), [False], "needs a reset")
     except Failure as e:
-        raise Failure(f"seed={seed}: {e}") from e
-    return f"seed {seed}, {good} requests were understood"
+        raise Failure(f"SEED={SEED}: {e}") from e
+    return f"SEED={SEED}, {good} requests were understood"
 
 
 def shares_flood(vmm):
@@ -185,12 +184,11 @@ def shares_orphaned(vmm):
 
 def with_backing(case):
     def test(vmm):
-        seed = int.from_bytes(os.urandom(4), "little")
         try:
-            with Served(case, vmm, seed) as s:
+            with Served(case, vmm, SEED) as s:
                 _, slots = run(s)
         except Failure as e:
-            raise Failure(f"seed={seed}: {e}") from e
+            raise Failure(f"SEED={SEED}: {e}") from e
         return f"{len(slots)} slots, {sum(n for _, _, n in slots.values())} rules broken"
     test.__name__ = f"{case}_with_files_and_a_server"
     return test
