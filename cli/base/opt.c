@@ -100,12 +100,25 @@ struct state {
 	int argc;
 	char **argv;
 	void *into;
-	opt_each_fn each;	/* NULL: the rows' own functions */
+	opt_each_fn each;	/* NULL: opt_apply() */
 	struct err *e;
 	bool help;
 };
 
-/* The row's function, with the flag's name before its sentence. */
+int opt_apply(const struct opt *row, void *into, const char *value, struct err *e)
+{
+	char *at = (char *)into + row->at;
+
+	if (row->parse)
+		return row->parse(into, value, e);
+	if (row->arg)
+		memcpy(at, &value, sizeof(value));
+	else
+		*(bool *)at = true;
+	return 0;
+}
+
+/* With the flag's name before the sentence of the row's function. */
 static int apply(const struct state *s, const struct opt *o, bool was_long, const char *value)
 {
 	char shown[WORD_MAX];
@@ -116,10 +129,10 @@ static int apply(const struct state *s, const struct opt *o, bool was_long, cons
 		snprintf(shown, sizeof(shown), "--%s", o->name);
 	else
 		snprintf(shown, sizeof(shown), "-%c", o->letter);
-	if (!o->parse)
+	if (!o->help)
 		return err_say(e, -ENOTSUP, "%s is not in this version of sandbox; leave it out",
 			       shown);
-	rc = s->each ? s->each(o, value, s->into, e) : o->parse(s->into, value, e);
+	rc = s->each ? s->each(o, value, s->into, e) : opt_apply(o, s->into, value, e);
 	if (rc)
 		err_wrap(e, "%s", shown);
 	return rc;
@@ -139,11 +152,11 @@ static int long_flag(struct state *s, int i)
 	}
 	if (!o)
 		return unknown(s->table, s->verb, name, len, s->e);
-	if (!o->arg && eq && o->parse)
+	if (!o->arg && eq && o->help)
 		return err_say(s->e, -EINVAL, "--%s takes no value", o->name);
 	if (o->arg && eq) {
 		value = eq + 1;
-	} else if (o->arg && o->parse) {
+	} else if (o->arg && o->help) {
 		if (i + 1 >= s->argc)
 			return err_say(s->e, -EINVAL, "--%s needs a value: --%s %s", o->name,
 				       o->name, o->arg);
@@ -169,7 +182,7 @@ static int short_flags(struct state *s, int i)
 		if (!o)
 			return err_say(s->e, -EINVAL, "there is no flag -%.1s; see "
 				       "'sandbox %s --help'", p, s->verb);
-		if (o->arg && o->parse) {
+		if (o->arg && o->help) {
 			value = p[1] ? p + 1 : s->argv[i + 1];
 			used = p[1] ? 1 : 2;
 			if (!value)

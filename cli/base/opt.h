@@ -17,10 +17,25 @@ struct opt {
 	const char *arg;	/* what the value is called; NULL: a flag without one */
 	/* One line. NULL: a flag that this version does not have, and says so. */
 	const char *help;
-	/* 0, or -errno with a sentence in *e. @value is NULL for a flag. NULL: not here yet. */
+	/* 0, or -errno with a sentence in *e. @value is NULL for a flag. NULL: see @at. */
 	int (*parse)(void *into, const char *value, struct err *e);
 	const char *words;	/* for completion: the values there are, with spaces between */
+	/* Without @parse: offset in *into of a bool that is set, or of the text that is kept. */
+	size_t at;
 };
+
+/* Rows of a table. @member of @type, to which `into` points: a bool, or a const char *. */
+#define OPT(name, letter, arg, help, parse) { name, letter, arg, help, parse, NULL, 0 }
+#define OPT_WORDS(name, letter, arg, help, parse, words) \
+	{ name, letter, arg, help, parse, words, 0 }
+#define OPT_FLAG(name, letter, help, type, member) \
+	{ name, letter, NULL, help, NULL, NULL, OPT_AT(bool, type, member) }
+#define OPT_TEXT(name, letter, arg, help, words, type, member) \
+	{ name, letter, arg, help, NULL, words, OPT_AT(const char *, type, member) }
+#define OPT_LATER(name, letter, arg) { name, letter, arg, NULL, NULL, NULL, 0 }
+/* Does not compile where the member is no @what. */
+#define OPT_AT(what, type, member) \
+	(offsetof(type, member) + 0 * sizeof(_Generic(((type *)0)->member, what: 1)))
 
 /* As words: the names of the sandboxes that there are by then. */
 #define OPT_NAMES	"@names"
@@ -43,7 +58,10 @@ struct opt_end {
 int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, int from,
 	      void *into, struct opt_end *end, struct err *e) must_check;
 
-/* The same, but each flag is given to @each with its row, which may call the row's function. */
+/* Do what the row says with a value that is there, NULL for a flag. As the row's function. */
+int opt_apply(const struct opt *row, void *into, const char *value, struct err *e) must_check;
+
+/* As opt_parse(), but each flag is given to @each with its row, which may call opt_apply(). */
 typedef int (*opt_each_fn)(const struct opt *row, const char *value, void *arg, struct err *e);
 int opt_parse_each(const struct opt *table, const char *verb, int argc, char **argv, int from,
 		   opt_each_fn each, void *arg, struct opt_end *end, struct err *e) must_check;

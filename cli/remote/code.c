@@ -27,7 +27,7 @@ static int opt_vm(void *into, const char *value, struct err *e)
 }
 
 static const struct opt own[] = {
-	{ "vm", 0, "NAME", "that sandbox (default: one named like the folder)", opt_vm, NULL },
+	OPT("vm", 0, "NAME", "that sandbox (default: one named like the folder)", opt_vm),
 	NAMED_DRY_RUN,
 	{ 0 },
 };

@@ -52,19 +52,6 @@ static int opt_option(void *into, const char *value, struct err *e)
 	return pass(into, "-o", value, e);
 }
 
-#define FLAG(name) \
-	static int opt_##name(void *into, const char *value, struct err *e) \
-	{ \
-		(void)value; \
-		(void)e; \
-		((struct ssh *)into)->name = true; \
-		return 0; \
-	}
-FLAG(path)
-FLAG(install)
-FLAG(yes)
-FLAG(dry_run)
-
 /* ---- ssh -------------------------------------------------------------------- */
 
 /* Replaces this program. */
@@ -151,12 +138,11 @@ static int ssh_main(const struct verb *v, int argc, char **argv)
 }
 
 static const struct opt ssh_table[] = {
-	{ "user", 'u', "USER", "log in as that user (default: the sandbox's, or root)", opt_user,
-	  NULL },
-	{ "tty", 't', NULL, "a terminal also for a command", opt_tty, NULL },
-	{ "forward", 'L', "PORT:HOST:PORT", "a port of this host leads to one that the guest reaches",
-	  opt_forward, NULL },
-	{ "option", 'o', "KEY=VALUE", "an option of ssh, as of its own -o", opt_option, NULL },
+	OPT("user", 'u', "USER", "log in as that user (default: the sandbox's, or root)", opt_user),
+	OPT("tty", 't', NULL, "a terminal also for a command", opt_tty),
+	OPT("forward", 'L', "PORT:HOST:PORT",
+	    "a port of this host leads to one that the guest reaches", opt_forward),
+	OPT("option", 'o', "KEY=VALUE", "an option of ssh, as of its own -o", opt_option),
 	{ 0 },
 };
 
@@ -238,14 +224,12 @@ static int config_main(const struct verb *v, int argc, char **argv)
 }
 
 static const struct opt config_table[] = {
-	{ "user", 'u', "USER", "log in as that user (default: the sandbox's, or root)", opt_user,
-	  NULL },
-	{ "path", 0, NULL, "print the path of a file with it, for ssh -F", opt_path, NULL },
-	{ "install", 0, NULL, "put a line into ~/.ssh/config by which ssh knows every sandbox",
-	  opt_install, NULL },
-	{ "yes", 'y', NULL, "do not ask", opt_yes, NULL },
-	{ "dry-run", 0, NULL, "say what --install would do, and do nothing", opt_dry_run,
-	  NULL },
+	OPT("user", 'u', "USER", "log in as that user (default: the sandbox's, or root)", opt_user),
+	OPT_FLAG("path", 0, "print the path of a file with it, for ssh -F", struct ssh, path),
+	OPT_FLAG("install", 0, "put a line into ~/.ssh/config by which ssh knows every sandbox",
+		 struct ssh, install),
+	OPT_FLAG("yes", 'y', "do not ask", struct ssh, yes),
+	OPT_FLAG("dry-run", 0, "say what --install would do, and do nothing", struct ssh, dry_run),
 	{ 0 },
 };
 

@@ -63,20 +63,14 @@ extern const struct opt run_opts[];
 
 /* Rows of other verbs that start machines; @into as above. */
 int run_opt_image(void *into, const char *value, struct err *e) must_check;
-int run_opt_entrypoint(void *into, const char *value, struct err *e) must_check;
 int run_opt_disk(void *into, const char *value, struct err *e) must_check;
 int run_opt_disk_bps(void *into, const char *value, struct err *e) must_check;
 int run_opt_disk_iops(void *into, const char *value, struct err *e) must_check;
-int run_opt_disk_direct(void *into, const char *value, struct err *e) must_check;
 int run_opt_tmpfs(void *into, const char *value, struct err *e) must_check;
-int run_opt_read_only(void *into, const char *value, struct err *e) must_check;
 int run_opt_memory(void *into, const char *value, struct err *e) must_check;
 int run_opt_cpus(void *into, const char *value, struct err *e) must_check;
 int run_opt_pids(void *into, const char *value, struct err *e) must_check;
 int run_opt_pin(void *into, const char *value, struct err *e) must_check;
-int run_opt_kernel(void *into, const char *value, struct err *e) must_check;
-int run_opt_initrd(void *into, const char *value, struct err *e) must_check;
-int run_opt_json(void *into, const char *value, struct err *e) must_check;
 
 void run_conf_init(struct run_conf *c);
 /*

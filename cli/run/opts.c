@@ -27,14 +27,6 @@ static int opt_volume(void *into, const char *value, struct err *e)
 	return shares_add(&((struct run_conf *)into)->shares, value, e);
 }
 
-static int opt_yes(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->yes = true;
-	return 0;
-}
-
 static int opt_secret(void *into, const char *value, struct err *e)
 {
 	return secret_add(&((struct run_conf *)into)->secrets, value, e);
@@ -62,22 +54,6 @@ static int opt_user(void *into, const char *value, struct err *e)
 	return c->user && (c->group || !*colon) ? 0 : err_set(e, -ENOMEM, "user");
 }
 
-static int opt_interactive(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->interactive = true;
-	return 0;
-}
-
-static int opt_tty(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->tty = true;
-	return 0;
-}
-
 static int opt_timeout(void *into, const char *value, struct err *e)
 {
 	return parse_duration(value, &((struct run_conf *)into)->timeout_ns, e);
@@ -101,28 +77,6 @@ static int opt_network(void *into, const char *value, struct err *e)
 			       "'none'", value);
 	return err_say(e, -EINVAL, "'%s' is no kind of network; this version has only 'none'",
 		       value);
-}
-
-int run_opt_kernel(void *into, const char *value, struct err *e)
-{
-	(void)e;
-	((struct run_conf *)into)->kernel = value;
-	return 0;
-}
-
-int run_opt_initrd(void *into, const char *value, struct err *e)
-{
-	(void)e;
-	((struct run_conf *)into)->initrd = value;
-	return 0;
-}
-
-int run_opt_json(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->json = true;
-	return 0;
 }
 
 static int opt_status_fd(void *into, const char *value, struct err *e)
@@ -155,27 +109,11 @@ static int opt_from(void *into, const char *value, struct err *e)
 	return 0;
 }
 
-static int opt_cold(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->cold = true;
-	return 0;
-}
-
 static int opt_jail(void *into, const char *value, struct err *e)
 {
 	if (strcmp(value, "auto") && strcmp(value, "strict") && strcmp(value, "none"))
 		return err_say(e, -EINVAL, "'%s' is not auto, strict or none", value);
 	((struct run_conf *)into)->jail = value;
-	return 0;
-}
-
-static int opt_console(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->console = true;
 	return 0;
 }
 
@@ -203,14 +141,6 @@ static int opt_keep(void *into, const char *value, struct err *e)
 	return c->rm ? err_say(e, -EINVAL, "the sandbox cannot be both kept and removed") : 0;
 }
 
-static int opt_detach(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->detach = true;
-	return 0;
-}
-
 static int opt_keys(void *into, const char *value, struct err *e)
 {
 	struct run_conf *c = into;
@@ -219,25 +149,9 @@ static int opt_keys(void *into, const char *value, struct err *e)
 	return keys_parse(value, &c->keys, e);
 }
 
-static int opt_record(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->record = true;
-	return 0;
-}
-
 static int opt_idle(void *into, const char *value, struct err *e)
 {
 	return parse_duration(value, &((struct run_conf *)into)->idle_ns, e);
-}
-
-static int opt_autostart(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->autostart = true;
-	return 0;
 }
 
 static int opt_ttl(void *into, const char *value, struct err *e)
@@ -246,77 +160,79 @@ static int opt_ttl(void *into, const char *value, struct err *e)
 }
 
 const struct opt run_opts[] = {
-	{ "image", 0, "IMAGE", "root file system; 'IMAGE -- CMD' is the same (sandbox image)",
-	  run_opt_image, NULL },
-	{ "entrypoint", 0, "PROGRAM", "instead of the image's, and of its command; '' for none",
-	  run_opt_entrypoint, NULL },
-	{ "disk", 0, "SIZE", "writes to the root go to a disk of that size, not to memory",
-	  run_opt_disk, NULL },
-	{ "disk-bps", 0, "SIZE", "bytes per second of the disk, and of the image, at most",
-	  run_opt_disk_bps, NULL },
-	{ "disk-iops", 0, "N", "requests per second of the disk, and of the image, at most",
-	  run_opt_disk_iops, NULL },
-	{ "disk-direct", 0, NULL, "the host keeps no copy of the disk in its memory (O_DIRECT)",
-	  run_opt_disk_direct, NULL },
-	{ "tmpfs", 0, "PATH[:size=SIZE]", "mount a file system in memory", run_opt_tmpfs, NULL },
-	{ "read-only", 0, NULL, "the root cannot be written; /tmp and /run can",
-	  run_opt_read_only, NULL },
-	{ "env", 'e', "K[=V]", "set a variable; K alone copies the host's value", opt_env, NULL },
-	{ "env-file", 0, "FILE", "a file of such lines", opt_env_file, NULL },
-	{ "volume", 'v', "SRC[:DST][:ro|rw|cow]",
-	  "share a folder; cow: changes stay in the sandbox (-v . at the same path)", opt_volume,
-	  NULL },
-	{ "yes", 'y', NULL, "share also what is guarded, such as a home or its .ssh", opt_yes,
-	  NULL },
-	{ "workdir", 'w', "DIR", "folder to start in (default: the current one if shared, else /)",
-	  opt_workdir, NULL },
-	{ "secret", 0, "NAME[=env:V|file:F]", "a variable whose value is kept nowhere else",
-	  opt_secret, NULL },
-	{ "user", 'u', "USER[:GROUP]", "name or number (default root)", opt_user, NULL },
-	{ "interactive", 'i', NULL, "attach stdin even if it is a terminal", opt_interactive,
-	  NULL },
-	{ "tty", 't', NULL, "give the command a terminal", opt_tty, NULL },
-	{ "timeout", 0, "TIME", "end the command and all it started after 30s, 5m, ...; status 124",
-	  opt_timeout, NULL },
-	{ "memory", 'm', "SIZE", "memory of the guest, as in 512M or 2g (default 128M)",
-	  run_opt_memory, NULL },
-	{ "cpus", 0, "N", "CPUs of the guest, up to 32 (default 1); 1.5 limits their time, too",
-	  run_opt_cpus, NULL },
-	{ "pin", 0, "LIST", "use only these CPUs of the host, as in 2-3", run_opt_pin, NULL },
-	{ "pids-limit", 0, "N", "processes that the command can have at most", run_opt_pids, NULL },
-	{ "max-output", 0, "BYTES", "keep only the head of stdout and of stderr", opt_max_output,
-	  NULL },
-	{ "network", 0, "none", "the only kind in this version", opt_network, "none" },
-	{ "kernel", 0, "FILE", "boot this kernel", run_opt_kernel, NULL },
-	{ "initrd", 0, "FILE", "with this initial RAM file system", run_opt_initrd, NULL },
-	{ "json", 0, NULL, "print one JSON object: the result, with the output in it", run_opt_json,
-	  NULL },
-	{ "json-status-fd", 0, "N", "write the result, without the output, to descriptor N",
-	  opt_status_fd, NULL },
-	{ "from", 0, "SNAPSHOT", "go on from SANDBOX/SNAPSHOT, or from a snapshot's folder",
-	  opt_from, NULL },
-	{ "cold", 0, NULL, "boot a kernel instead of restoring a template", opt_cold, NULL },
-	{ "console", 0, NULL, "show the guest's console on stderr", opt_console, NULL },
-	{ "jail", 0, "KIND", "walls around the monitor: auto (what the host allows), strict (all), none",
-	  opt_jail, "auto strict none" },
-	{ "name", 0, "NAME", "keep the sandbox afterwards, under this name", opt_name, NULL },
-	{ "keep", 0, NULL, "keep the sandbox afterwards, also without --name", opt_keep, NULL },
-	{ "rm", 0, NULL, "remove the sandbox afterwards, also with --name", opt_rm, NULL },
-	{ "idle-timeout", 0, "TIME", "stop a kept sandbox in which no command ran for 30m, ...",
-	  opt_idle, NULL },
-	{ "ttl", 0, "TIME", "stop a kept sandbox that long after its start", opt_ttl, NULL },
-	{ "autostart", 0, NULL, "start a kept sandbox whenever its user logs in (systemd)",
-	  opt_autostart, NULL },
-	{ "detach", 'd', NULL, "start the command, print the name of where it runs, and return",
-	  opt_detach, NULL },
-	{ "detach-keys", 0, "KEYS", "keys that leave a terminal, and the command running (default "
-	  KEYS_DEFAULT ")", opt_keys, NULL },
-	{ "record", 0, NULL, "record what the command shows, for 'sandbox record play'", opt_record,
-	  NULL },
+	OPT("image", 0, "IMAGE", "root file system; 'IMAGE -- CMD' is the same (sandbox image)",
+	    run_opt_image),
+	OPT_TEXT("entrypoint", 0, "PROGRAM",
+		 "instead of the image's, and of its command; '' for none", NULL, struct run_conf,
+		 own_entrypoint),
+	OPT("disk", 0, "SIZE", "writes to the root go to a disk of that size, not to memory",
+	    run_opt_disk),
+	OPT("disk-bps", 0, "SIZE", "bytes per second of the disk, and of the image, at most",
+	    run_opt_disk_bps),
+	OPT("disk-iops", 0, "N", "requests per second of the disk, and of the image, at most",
+	    run_opt_disk_iops),
+	OPT_FLAG("disk-direct", 0, "the host keeps no copy of the disk in its memory (O_DIRECT)",
+		 struct run_conf, root.direct),
+	OPT("tmpfs", 0, "PATH[:size=SIZE]", "mount a file system in memory", run_opt_tmpfs),
+	OPT_FLAG("read-only", 0, "the root cannot be written; /tmp and /run can", struct run_conf,
+		 root.read_only),
+	OPT("env", 'e', "K[=V]", "set a variable; K alone copies the host's value", opt_env),
+	OPT("env-file", 0, "FILE", "a file of such lines", opt_env_file),
+	OPT("volume", 'v', "SRC[:DST][:ro|rw|cow]",
+	    "share a folder; cow: changes stay in the sandbox (-v . at the same path)", opt_volume),
+	OPT_FLAG("yes", 'y', "share also what is guarded, such as a home or its .ssh",
+		 struct run_conf, yes),
+	OPT("workdir", 'w', "DIR",
+	    "folder to start in (default: the current one if shared, else /)", opt_workdir),
+	OPT("secret", 0, "NAME[=env:V|file:F]", "a variable whose value is kept nowhere else",
+	    opt_secret),
+	OPT("user", 'u', "USER[:GROUP]", "name or number (default root)", opt_user),
+	OPT_FLAG("interactive", 'i', "attach stdin even if it is a terminal", struct run_conf,
+		 interactive),
+	OPT_FLAG("tty", 't', "give the command a terminal", struct run_conf, tty),
+	OPT("timeout", 0, "TIME",
+	    "end the command and all it started after 30s, 5m, ...; status 124", opt_timeout),
+	OPT("memory", 'm', "SIZE", "memory of the guest, as in 512M or 2g (default 128M)",
+	    run_opt_memory),
+	OPT("cpus", 0, "N", "CPUs of the guest, up to 32 (default 1); 1.5 limits their time, too",
+	    run_opt_cpus),
+	OPT("pin", 0, "LIST", "use only these CPUs of the host, as in 2-3", run_opt_pin),
+	OPT("pids-limit", 0, "N", "processes that the command can have at most", run_opt_pids),
+	OPT("max-output", 0, "BYTES", "keep only the head of stdout and of stderr", opt_max_output),
+	OPT_WORDS("network", 0, "none", "the only kind in this version", opt_network, "none"),
+	OPT_TEXT("kernel", 0, "FILE", "boot this kernel", NULL, struct run_conf, kernel),
+	OPT_TEXT("initrd", 0, "FILE", "with this initial RAM file system", NULL, struct run_conf,
+		 initrd),
+	OPT_FLAG("json", 0, "print one JSON object: the result, with the output in it",
+		 struct run_conf, json),
+	OPT("json-status-fd", 0, "N", "write the result, without the output, to descriptor N",
+	    opt_status_fd),
+	OPT("from", 0, "SNAPSHOT", "go on from SANDBOX/SNAPSHOT, or from a snapshot's folder",
+	    opt_from),
+	OPT_FLAG("cold", 0, "boot a kernel instead of restoring a template", struct run_conf, cold),
+	OPT_FLAG("console", 0, "show the guest's console on stderr", struct run_conf, console),
+	OPT_WORDS("jail", 0, "KIND",
+		  "walls around the monitor: auto (what the host allows), strict (all), none",
+		  opt_jail, "auto strict none"),
+	OPT("name", 0, "NAME", "keep the sandbox afterwards, under this name", opt_name),
+	OPT("keep", 0, NULL, "keep the sandbox afterwards, also without --name", opt_keep),
+	OPT("rm", 0, NULL, "remove the sandbox afterwards, also with --name", opt_rm),
+	OPT("idle-timeout", 0, "TIME", "stop a kept sandbox in which no command ran for 30m, ...",
+	    opt_idle),
+	OPT("ttl", 0, "TIME", "stop a kept sandbox that long after its start", opt_ttl),
+	OPT_FLAG("autostart", 0, "start a kept sandbox whenever its user logs in (systemd)",
+		 struct run_conf, autostart),
+	OPT_FLAG("detach", 'd', "start the command, print the name of where it runs, and return",
+		 struct run_conf, detach),
+	OPT("detach-keys", 0, "KEYS",
+	    "keys that leave a terminal, and the command running (default " KEYS_DEFAULT ")",
+	    opt_keys),
+	OPT_FLAG("record", 0, "record what the command shows, for 'sandbox record play'",
+		 struct run_conf, record),
 	/* Of later versions; known, so that they are refused by name. */
-	{ "allow", 0, "HOST", NULL, NULL, NULL },
-	{ "deny", 0, "HOST", NULL, NULL, NULL },
-	{ "publish", 'p', "PORTS", NULL, NULL, NULL },
+	OPT_LATER("allow", 0, "HOST"),
+	OPT_LATER("deny", 0, "HOST"),
+	OPT_LATER("publish", 'p', "PORTS"),
 	{ 0 },
 };
 

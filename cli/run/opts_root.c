@@ -9,13 +9,6 @@ int run_opt_image(void *into, const char *value, struct err *e)
 	return *value ? 0 : err_say(e, -EINVAL, "its name is empty");
 }
 
-int run_opt_entrypoint(void *into, const char *value, struct err *e)
-{
-	(void)e;
-	((struct run_conf *)into)->own_entrypoint = value;
-	return 0;
-}
-
 int run_opt_disk(void *into, const char *value, struct err *e)
 {
 	return rootfs_disk_flag(&((struct run_conf *)into)->root, value, e);
@@ -36,23 +29,7 @@ int run_opt_disk_iops(void *into, const char *value, struct err *e)
 	return parse_number(value, 1, ROOTFS_RATE_MAX, &((struct run_conf *)into)->root.iops, e);
 }
 
-int run_opt_disk_direct(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->root.direct = true;
-	return 0;
-}
-
 int run_opt_tmpfs(void *into, const char *value, struct err *e)
 {
 	return rootfs_tmpfs_flag(&((struct run_conf *)into)->root, value, e);
-}
-
-int run_opt_read_only(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct run_conf *)into)->root.read_only = true;
-	return 0;
 }

@@ -29,7 +29,7 @@ static bool is_one_of(const char *name, const char *const *names, size_t n)
 
 bool settings_has(const struct opt *row)
 {
-	return row->parse && !is_one_of(row->name, of_a_call, ARRAY_LEN(of_a_call));
+	return row->help && !is_one_of(row->name, of_a_call, ARRAY_LEN(of_a_call));
 }
 
 bool settings_is_list(const char *key)
@@ -337,7 +337,7 @@ static int apply_one(const struct setting *x, struct run_conf *c, struct err *e)
 		return 0;
 	if (!row->arg && strcmp(x->value, "true") != 0)
 		return err_say(e, -EINVAL, "'%s' is true or false, not '%.60s'", x->key, x->value);
-	rc = row->parse(c, row->arg ? x->value : NULL, e);
+	rc = opt_apply(row, c, row->arg ? x->value : NULL, e);
 	if (rc)
 		err_wrap(e, "%s", x->key);
 	return rc;

@@ -27,30 +27,6 @@ static int opt_vm(void *into, const char *value, struct err *e)
 	return store_name_check(value, e);
 }
 
-static int opt_yes(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct attach *)into)->yes = true;
-	return 0;
-}
-
-static int opt_dry_run(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct attach *)into)->dry_run = true;
-	return 0;
-}
-
-static int opt_json(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct attach *)into)->json = true;
-	return 0;
-}
-
 static int opt_mode(void *into, const char *value, struct err *e)
 {
 	static const char *const known[] = { "rw", "ro", "cow", "git" };
@@ -241,23 +217,26 @@ static int attach_main(const struct verb *v, int argc, char **argv)
 }
 
 #define ATTACH_COMMON \
-	{ "dry-run", 0, NULL, "say what would be done, and do nothing", opt_dry_run, NULL }, \
-	{ "json", 0, NULL, "print what was done as JSON", opt_json, NULL }, \
+	OPT_FLAG("dry-run", 0, "say what would be done, and do nothing", struct attach, dry_run), \
+	OPT_FLAG("json", 0, "print what was done as JSON", struct attach, json), \
 	{ 0 }
 
 static const struct opt attach_opts[] = {
-	{ "vm", 0, "NAME", "with that sandbox (default: the one that runs)", opt_vm, OPT_NAMES },
-	{ "mode", 0, "MODE", "rw, ro, cow, or git: no share, but a repository that exchanges commits",
-	  opt_mode, "rw ro cow git" },
-	{ "yes", 'y', NULL, "share also what is guarded, such as a home or its .ssh", opt_yes,
-	  NULL },
+	OPT_WORDS("vm", 0, "NAME", "with that sandbox (default: the one that runs)", opt_vm,
+		  OPT_NAMES),
+	OPT_WORDS("mode", 0, "MODE",
+		  "rw, ro, cow, or git: no share, but a repository that exchanges commits",
+		  opt_mode, "rw ro cow git"),
+	OPT_FLAG("yes", 'y', "share also what is guarded, such as a home or its .ssh",
+		 struct attach, yes),
 	ATTACH_COMMON,
 };
 
 static const struct opt detach_opts[] = {
-	{ "vm", 0, "NAME", "from that sandbox (default: the one that runs)", opt_vm, OPT_NAMES },
-	{ "mode", 0, "MODE", "git: take away the remote that attach --mode git made", opt_git,
-	  "git" },
+	OPT_WORDS("vm", 0, "NAME", "from that sandbox (default: the one that runs)", opt_vm,
+		  OPT_NAMES),
+	OPT_WORDS("mode", 0, "MODE", "git: take away the remote that attach --mode git made",
+		  opt_git, "git"),
 	ATTACH_COMMON,
 };
 

@@ -44,30 +44,6 @@ struct layer {
 	struct cow_list list;
 };
 
-static int opt_list(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct changes *)into)->list = true;
-	return 0;
-}
-
-static int opt_yes(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct changes *)into)->yes = true;
-	return 0;
-}
-
-static int opt_dry_run(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct changes *)into)->dry_run = true;
-	return 0;
-}
-
 static int opt_json(void *into, const char *value, struct err *e)
 {
 	struct changes *c = into;
@@ -359,25 +335,25 @@ static int changes_main(const struct verb *v, int argc, char **argv)
 }
 
 #define CHANGES_JSON \
-	{ "json", 0, NULL, "print an array of objects, one for each file", opt_json, NULL }
+	OPT("json", 0, NULL, "print an array of objects, one for each file", opt_json)
 #define CHANGES_DRY_RUN \
-	{ "dry-run", 0, NULL, "say what would be done, and do nothing", opt_dry_run, NULL }
+	OPT_FLAG("dry-run", 0, "say what would be done, and do nothing", struct changes, dry_run)
 
 static const struct opt diff_opts[] = {
-	{ "list", 'l', NULL, "only which files, a line for each", opt_list, NULL },
+	OPT_FLAG("list", 'l', "only which files, a line for each", struct changes, list),
 	CHANGES_JSON,
 	{ 0 },
 };
 
 static const struct opt apply_opts[] = {
-	{ "yes", 'y', NULL, "take over links that lead out of the shared folder, too", opt_yes,
-	  NULL },
+	OPT_FLAG("yes", 'y', "take over links that lead out of the shared folder, too",
+		 struct changes, yes),
 	CHANGES_DRY_RUN, CHANGES_JSON,
 	{ 0 },
 };
 
 static const struct opt discard_opts[] = {
-	{ "yes", 'y', NULL, "do not ask", opt_yes, NULL },
+	OPT_FLAG("yes", 'y', "do not ask", struct changes, yes),
 	CHANGES_DRY_RUN, CHANGES_JSON,
 	{ 0 },
 };

@@ -243,15 +243,9 @@ static int config_main(const struct verb *v, int argc, char **argv)
 	return fflush(stdout) ? CLI_FAILED : status;
 }
 
-static int opt_project(void *into, const char *value, struct err *e)
-{
-	(void)e;
-	((struct named *)into)->project = value;
-	return 0;
-}
-
 static const struct opt config_table[] = {
-	{ "project", 0, "DIR", "set: what holds in that folder and below it", opt_project, NULL },
+	OPT_TEXT("project", 0, "DIR", "set: what holds in that folder and below it", NULL,
+		 struct named, project),
 	NAMED_DRY_RUN, NAMED_JSON,
 	{ 0 },
 };

@@ -79,16 +79,8 @@ static int print_json(json_t *list, bool ok)
 	return rc;
 }
 
-static int opt_json(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct doctor_conf *)into)->json = true;
-	return 0;
-}
-
 static const struct opt doctor_opts[] = {
-	{ "json", 0, NULL, "print the findings as JSON", opt_json, NULL },
+	OPT_FLAG("json", 0, "print the findings as JSON", struct doctor_conf, json),
 	{ 0 },
 };
 

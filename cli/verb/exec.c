@@ -16,14 +16,6 @@ static int opt_session(void *into, const char *value, struct err *e)
 	return store_name_check(value, e);
 }
 
-static int opt_tmux(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->tmux = true;
-	return 0;
-}
-
 /*
  * A session is what a shell leaves when it ends: its folder and its exported variables, in
  * a file of the guest's. One word is a line for the shell, several are a command.
@@ -36,14 +28,14 @@ static char session_script[] =
 	"if [ $# = 1 ]; then eval \"$1\"; else \"$@\"; fi\n";
 
 static const struct opt exec_own[] = {
-	{ "session", 0, "NAME", "keep the shell's folder and variables from one call to the next",
-	  opt_session, NULL },
+	OPT("session", 0, "NAME", "keep the shell's folder and variables from one call to the next",
+	    opt_session),
 	{ 0 },
 };
 
 static const struct opt shell_own[] = {
-	{ "tmux", 0, NULL, "in the guest's tmux: what runs in it stays when the terminal is lost",
-	  opt_tmux, NULL },
+	OPT_FLAG("tmux", 0, "in the guest's tmux: what runs in it stays when the terminal is lost",
+		 struct named, tmux),
 	{ 0 },
 };
 

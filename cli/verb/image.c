@@ -40,13 +40,6 @@ static int opt_sum(void *into, const char *value, struct err *e)
 					       value);
 }
 
-static int opt_profile(void *into, const char *value, struct err *e)
-{
-	(void)e;
-	((struct image_conf *)into)->make.profile = value;
-	return 0;
-}
-
 static int opt_suite(void *into, const char *value, struct err *e)
 {
 	((struct image_conf *)into)->make.suite = value;
@@ -59,52 +52,21 @@ static int opt_mirror(void *into, const char *value, struct err *e)
 	return strstr(value, "://") ? 0 : err_say(e, -EINVAL, "'%.100s' is no URL", value);
 }
 
-static int opt_json(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct image_conf *)into)->json = true;
-	return 0;
-}
-
-static int opt_force(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct image_conf *)into)->force = true;
-	return 0;
-}
-
-static int opt_yes(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct image_conf *)into)->yes = true;
-	return 0;
-}
-
-static int opt_dry_run(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct image_conf *)into)->dry_run = true;
-	return 0;
-}
-
 static const struct opt image_opts[] = {
-	{ "name", 0, "NAME", "build, import, pull: call it that", opt_name, NULL },
-	{ "profile", 0, "PROFILE", "build: minimal, debian, python, node or dev", opt_profile,
-	  image_profiles },
-	{ "suite", 0, "SUITE", "build: of Debian (default bookworm)", opt_suite, NULL },
-	{ "mirror", 0, "URL", "build: where packages come from (default: Debian's)", opt_mirror,
-	  NULL },
-	{ "format", 0, "FORMAT", "import: dir, tar, oci, erofs or ext4 (default: dir, tar or oci)",
-	  opt_format, "dir tar oci erofs ext4" },
-	{ "sha256", 0, "HEX", "import: the digest that the file must have", opt_sum, NULL },
-	{ "json", 0, NULL, "ls: print an array of objects", opt_json, NULL },
-	{ "force", 'f', NULL, "rm: also an image that a sandbox needs", opt_force, NULL },
-	{ "yes", 'y', NULL, "rm: do not ask", opt_yes, NULL },
-	{ "dry-run", 0, NULL, "rm: say what would be done, and do nothing", opt_dry_run, NULL },
+	OPT("name", 0, "NAME", "build, import, pull: call it that", opt_name),
+	OPT_TEXT("profile", 0, "PROFILE", "build: minimal, debian, python, node or dev",
+		 image_profiles, struct image_conf, make.profile),
+	OPT("suite", 0, "SUITE", "build: of Debian (default bookworm)", opt_suite),
+	OPT("mirror", 0, "URL", "build: where packages come from (default: Debian's)", opt_mirror),
+	OPT_WORDS("format", 0, "FORMAT",
+		  "import: dir, tar, oci, erofs or ext4 (default: dir, tar or oci)", opt_format,
+		  "dir tar oci erofs ext4"),
+	OPT("sha256", 0, "HEX", "import: the digest that the file must have", opt_sum),
+	OPT_FLAG("json", 0, "ls: print an array of objects", struct image_conf, json),
+	OPT_FLAG("force", 'f', "rm: also an image that a sandbox needs", struct image_conf, force),
+	OPT_FLAG("yes", 'y', "rm: do not ask", struct image_conf, yes),
+	OPT_FLAG("dry-run", 0, "rm: say what would be done, and do nothing", struct image_conf,
+		 dry_run),
 	{ 0 },
 };
 

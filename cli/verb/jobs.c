@@ -26,58 +26,21 @@ struct jobs {
 
 /* ---- flags ---------------------------------------------------------------- */
 
-static int opt_json(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct jobs *)into)->json = true;
-	return 0;
-}
-
-static int opt_all(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct jobs *)into)->all = true;
-	return 0;
-}
-
-static int opt_fresh(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct jobs *)into)->fresh = true;
-	return 0;
-}
-
-static int opt_take(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct jobs *)into)->take = true;
-	return 0;
-}
-
-static int opt_signal(void *into, const char *value, struct err *e)
-{
-	(void)e;
-	((struct jobs *)into)->signal = value;
-	return 0;
-}
-
 static const struct opt ls_own[] = {
-	{ "all", 'a', NULL, "also detached commands that have ended", opt_all, NULL },
-	{ "json", 0, NULL, "print JSON", opt_json, NULL },
+	OPT_FLAG("all", 'a', "also detached commands that have ended", struct jobs, all),
+	OPT_FLAG("json", 0, "print JSON", struct jobs, json),
 	{ 0 },
 };
 static const struct opt attach_own[] = {
-	{ "new", 0, NULL, "only what nobody has seen yet, not all that is kept", opt_fresh, NULL },
-	{ "take", 0, NULL, "take it from another command that is attached to it", opt_take, NULL },
+	OPT_FLAG("new", 0, "only what nobody has seen yet, not all that is kept", struct jobs,
+		 fresh),
+	OPT_FLAG("take", 0, "take it from another command that is attached to it", struct jobs,
+		 take),
 	{ 0 },
 };
 static const struct opt signal_own[] = {
-	{ "signal", 's', "SIGNAL", "name or number (default TERM)", opt_signal,
-	  "HUP INT QUIT KILL USR1 USR2 TERM CONT STOP" },
+	OPT_TEXT("signal", 's', "SIGNAL", "name or number (default TERM)",
+		 "HUP INT QUIT KILL USR1 USR2 TERM CONT STOP", struct jobs, signal),
 	{ 0 },
 };
 

@@ -116,9 +116,9 @@ const struct verb verb_start = {
 /* ---- stop ---------------------------------------------------------------- */
 
 static const struct opt stop_table[] = {
-	{ "time", 't', "TIME", "how long the guest may take to power off (default 10s); 0: none",
-	  named_opt_time, NULL },
-	{ "all", 'a', NULL, "every sandbox that runs", named_opt_all, NULL },
+	OPT("time", 't', "TIME", "how long the guest may take to power off (default 10s); 0: none",
+	    named_opt_time),
+	OPT_FLAG("all", 'a', "every sandbox that runs", struct named, all),
 	NAMED_DRY_RUN, NAMED_JSON,
 	{ 0 },
 };
@@ -205,8 +205,8 @@ const struct verb verb_stop = {
 /* ---- restart ------------------------------------------------------------- */
 
 static const struct opt restart_table[] = {
-	{ "time", 't', "TIME", "how long the guest may take to power off (default 10s); 0: none",
-	  named_opt_time, NULL },
+	OPT("time", 't', "TIME", "how long the guest may take to power off (default 10s); 0: none",
+	    named_opt_time),
 	NAMED_DRY_RUN, NAMED_JSON,
 	{ 0 },
 };
@@ -250,7 +250,7 @@ const struct verb verb_restart = {
 /* ---- rm ------------------------------------------------------------------ */
 
 static const struct opt rm_table[] = {
-	{ "force", 'f', NULL, "stop those that run, and do not ask", named_opt_force, NULL },
+	OPT_FLAG("force", 'f', "stop those that run, and do not ask", struct named, force),
 	NAMED_YES, NAMED_DRY_RUN, NAMED_JSON,
 	{ 0 },
 };

@@ -118,9 +118,9 @@ static int ls_main(const struct verb *v, int argc, char **argv)
 }
 
 static const struct opt table[] = {
-	{ "all", 'a', NULL, "also those that do not run ('ls' always shows them)", named_opt_all,
-	  NULL },
-	{ "quiet", 'q', NULL, "names only", named_opt_quiet, NULL },
+	OPT_FLAG("all", 'a', "also those that do not run ('ls' always shows them)", struct named,
+		 all),
+	OPT_FLAG("quiet", 'q', "names only", struct named, quiet),
 	NAMED_JSON,
 	{ 0 },
 };

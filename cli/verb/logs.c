@@ -13,22 +13,6 @@
 #include "cli/base/parse.h"
 #include "cli/store/event.h"
 
-static int opt_follow(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->follow = true;
-	return 0;
-}
-
-static int opt_console(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->console = true;
-	return 0;
-}
-
 static int opt_lines(void *into, const char *value, struct err *e)
 {
 	((struct named *)into)->has_lines = true;
@@ -246,10 +230,10 @@ static int logs_main(const struct verb *v, int argc, char **argv)
 }
 
 static const struct opt table[] = {
-	{ "follow", 'f', NULL, "go on as more happens", opt_follow, NULL },
-	{ "lines", 'n', "N", "only the last N lines", opt_lines, NULL },
-	{ "console", 0, NULL, "the end of the guest's console instead", opt_console, NULL },
-	{ "json", 0, NULL, "JSON lines, also at a terminal", named_opt_json, NULL },
+	OPT_FLAG("follow", 'f', "go on as more happens", struct named, follow),
+	OPT("lines", 'n', "N", "only the last N lines", opt_lines),
+	OPT_FLAG("console", 0, "the end of the guest's console instead", struct named, console),
+	OPT_FLAG("json", 0, "JSON lines, also at a terminal", struct named, json),
 	{ 0 },
 };
 

@@ -8,54 +8,6 @@
 
 #define NS_PER_S 1000000000ull
 
-int named_opt_json(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->json = true;
-	return 0;
-}
-
-int named_opt_yes(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->yes = true;
-	return 0;
-}
-
-int named_opt_dry_run(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->dry_run = true;
-	return 0;
-}
-
-int named_opt_force(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->force = true;
-	return 0;
-}
-
-int named_opt_all(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->all = true;
-	return 0;
-}
-
-int named_opt_quiet(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct named *)into)->quiet = true;
-	return 0;
-}
-
 int named_opt_time(void *into, const char *value, struct err *e)
 {
 	struct named *n = into;
@@ -87,7 +39,7 @@ void named_rows(struct opt table[static NAMED_ROWS_MAX], const char *names, cons
 
 	for (const struct opt *o = run_opts; o->name; o++)
 		if (names ? listed(names, o->name) :
-			    settings_has(o) || !strcmp(o->name, "env-file") || !o->parse) {
+			    settings_has(o) || !strcmp(o->name, "env-file") || !o->help) {
 			BUG_ON(n >= NAMED_ROWS_MAX - 1);
 			table[n++] = *o;
 		}
@@ -124,14 +76,14 @@ static int keep_text(struct named *n, const struct opt *row, const char *value, 
 static bool is_run_row(const struct opt *row)
 {
 	for (const struct opt *o = run_opts; o->name; o++)
-		if (o->parse && o->parse == row->parse)
+		if (o->help && o->parse == row->parse && o->at == row->at)
 			return true;
 	return false;
 }
 
 int named_keep_flag(struct named *n, const struct opt *row, const char *value, struct err *e)
 {
-	int rc = row->parse(n, value, e);
+	int rc = opt_apply(row, n, value, e);
 
 	/* These are kept as they came out in the end, not as they were asked for. */
 	if (!strcmp(row->name, "env") || !strcmp(row->name, "volume"))

@@ -34,16 +34,10 @@ struct named {
 };
 
 /* Rows for the tables of several verbs. */
-#define NAMED_JSON { "json", 0, NULL, "print JSON", named_opt_json, NULL }
-#define NAMED_YES { "yes", 'y', NULL, "do not ask", named_opt_yes, NULL }
-#define NAMED_DRY_RUN { "dry-run", 0, NULL, "say what would be done, and do nothing", \
-			named_opt_dry_run, NULL }
-int named_opt_json(void *into, const char *value, struct err *e);
-int named_opt_yes(void *into, const char *value, struct err *e);
-int named_opt_dry_run(void *into, const char *value, struct err *e);
-int named_opt_force(void *into, const char *value, struct err *e);
-int named_opt_all(void *into, const char *value, struct err *e);
-int named_opt_quiet(void *into, const char *value, struct err *e);
+#define NAMED_JSON OPT_FLAG("json", 0, "print JSON", struct named, json)
+#define NAMED_YES OPT_FLAG("yes", 'y', "do not ask", struct named, yes)
+#define NAMED_DRY_RUN OPT_FLAG("dry-run", 0, "say what would be done, and do nothing", \
+			       struct named, dry_run)
 int named_opt_time(void *into, const char *value, struct err *e);
 
 /*

@@ -324,30 +324,6 @@ static int prune(const struct verb *v, const struct flags *f, char **words, stru
 
 /* ---- the verb ------------------------------------------------------------- */
 
-static int opt_json(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->json = true;
-	return 0;
-}
-
-static int opt_yes(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->yes = true;
-	return 0;
-}
-
-static int opt_dry_run(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->dry_run = true;
-	return 0;
-}
-
 static int opt_days(void *into, const char *value, struct err *e)
 {
 	((struct flags *)into)->has_days = true;
@@ -366,12 +342,12 @@ static int opt_speed(void *into, const char *value, struct err *e)
 }
 
 static const struct opt opts[] = {
-	{ "speed", 0, "N", "play: so many times as fast (0: at once; default 1)", opt_speed, NULL },
-	{ "days", 0, "N", "prune: what is older than that", opt_days, NULL },
-	{ "yes", 'y', NULL, "prune: do not ask", opt_yes, NULL },
-	{ "dry-run", 0, NULL, "prune: say what would be removed, and do nothing", opt_dry_run,
-	  NULL },
-	{ "json", 0, NULL, "ls: print JSON", opt_json, NULL },
+	OPT("speed", 0, "N", "play: so many times as fast (0: at once; default 1)", opt_speed),
+	OPT("days", 0, "N", "prune: what is older than that", opt_days),
+	OPT_FLAG("yes", 'y', "prune: do not ask", struct flags, yes),
+	OPT_FLAG("dry-run", 0, "prune: say what would be removed, and do nothing", struct flags,
+		 dry_run),
+	OPT_FLAG("json", 0, "ls: print JSON", struct flags, json),
 	{ 0 },
 };
 

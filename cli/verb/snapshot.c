@@ -18,43 +18,12 @@
 
 struct flags { bool json, verify, yes, dry_run; };
 
-static int opt_json(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->json = true;
-	return 0;
-}
-
-static int opt_verify(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->verify = true;
-	return 0;
-}
-
-static int opt_yes(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->yes = true;
-	return 0;
-}
-
-static int opt_dry_run(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->dry_run = true;
-	return 0;
-}
-
 static const struct opt opts[] = {
-	{ "verify", 0, NULL, "inspect: read all of it, and compare checksums", opt_verify, NULL },
-	{ "yes", 'y', NULL, "rm: do not ask", opt_yes, NULL },
-	{ "dry-run", 0, NULL, "rm: say what would be done, and do nothing", opt_dry_run, NULL },
-	{ "json", 0, NULL, "print JSON", opt_json, NULL },
+	OPT_FLAG("verify", 0, "inspect: read all of it, and compare checksums", struct flags,
+		 verify),
+	OPT_FLAG("yes", 'y', "rm: do not ask", struct flags, yes),
+	OPT_FLAG("dry-run", 0, "rm: say what would be done, and do nothing", struct flags, dry_run),
+	OPT_FLAG("json", 0, "print JSON", struct flags, json),
 	{ 0 },
 };
 

@@ -133,8 +133,8 @@ static int opt_prefix(void *into, const char *value, struct err *e)
 }
 
 static const struct opt fork_table[] = {
-	{ "count", 0, "N", "how many (default 1)", opt_count, NULL },
-	{ "prefix", 0, "P", "they are called P-1, P-2, ... (default: SANDBOX)", opt_prefix, NULL },
+	OPT("count", 0, "N", "how many (default 1)", opt_count),
+	OPT("prefix", 0, "P", "they are called P-1, P-2, ... (default: SANDBOX)", opt_prefix),
 	NAMED_JSON,
 	{ 0 },
 };

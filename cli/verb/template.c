@@ -17,32 +17,16 @@ struct flags {
 	bool dry_run, yes;
 };
 
-static int opt_dry_run(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->dry_run = true;
-	return 0;
-}
-
-static int opt_yes(void *into, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	((struct flags *)into)->yes = true;
-	return 0;
-}
-
 static const struct opt opts[] = {
-	{ "memory", 'm', "SIZE", "build: memory of the guest (default 128M)", run_opt_memory,
-	  NULL },
-	{ "cpus", 0, "N", "build: CPUs of the guest, 1 to 32 (default 1)", run_opt_cpus, NULL },
-	{ "kernel", 0, "FILE", "build: boot this kernel", run_opt_kernel, NULL },
-	{ "initrd", 0, "FILE", "build: with this initial RAM file system", run_opt_initrd, NULL },
-	{ "dry-run", 0, NULL, "build, rm: say what would be done, and do nothing", opt_dry_run,
-	  NULL },
-	{ "yes", 'y', NULL, "rm: do not ask", opt_yes, NULL },
-	{ "json", 0, NULL, "ls: print a JSON array", run_opt_json, NULL },
+	OPT("memory", 'm', "SIZE", "build: memory of the guest (default 128M)", run_opt_memory),
+	OPT("cpus", 0, "N", "build: CPUs of the guest, 1 to 32 (default 1)", run_opt_cpus),
+	OPT_TEXT("kernel", 0, "FILE", "build: boot this kernel", NULL, struct run_conf, kernel),
+	OPT_TEXT("initrd", 0, "FILE", "build: with this initial RAM file system", NULL,
+		 struct run_conf, initrd),
+	OPT_FLAG("dry-run", 0, "build, rm: say what would be done, and do nothing", struct flags,
+		 dry_run),
+	OPT_FLAG("yes", 'y', "rm: do not ask", struct flags, yes),
+	OPT_FLAG("json", 0, "ls: print a JSON array", struct run_conf, json),
 	{ 0 },
 };
 

@@ -77,8 +77,9 @@ static int opt_restart(void *into, const char *value, struct err *e)
 }
 
 static const struct opt update_own[] = {
-	{ "restart", 0, "WHEN", "auto: if what runs differs, after asking (default); always; never",
-	  opt_restart, "auto always never" },
+	OPT_WORDS("restart", 0, "WHEN",
+		  "auto: if what runs differs, after asking (default); always; never", opt_restart,
+		  "auto always never"),
 	NAMED_DRY_RUN, NAMED_JSON,
 	{ 0 },
 };

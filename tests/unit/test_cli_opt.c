@@ -2,7 +2,7 @@
 #include <criterion/criterion.h>
 #include "cli/base/opt.h"
 
-struct into { char log[256]; };
+struct into { char log[256]; bool before, quiet, after; const char *text; };
 
 static struct into into;
 static struct opt_end end;
@@ -36,11 +36,13 @@ static int parse_force(void *i, const char *value, struct err *err)
 }
 
 static const struct opt table[] = {
-	{ "all", 'a', NULL, "everything", parse_all, NULL },
-	{ "name", 'n', "WORD", "a word", parse_name, NULL },
-	{ "force", 'f', NULL, "do it", parse_force, NULL },
-	{ "volume", 'v', "SRC", NULL, NULL, NULL },
-	{ "cool", 0, NULL, NULL, NULL, NULL },
+	OPT("all", 'a', NULL, "everything", parse_all),
+	OPT("name", 'n', "WORD", "a word", parse_name),
+	OPT("force", 'f', NULL, "do it", parse_force),
+	OPT_FLAG("quiet", 'q', "say less", struct into, quiet),
+	OPT_TEXT("text", 't', "WORD", "another word", NULL, struct into, text),
+	OPT_LATER("volume", 'v', "SRC"),
+	OPT_LATER("cool", 0, NULL),
 	{ 0 },
 };
 
@@ -87,6 +89,19 @@ Test(cli_opt, flags_end_at_the_first_word)
 	PARSES("verb - -a", "", 1, false);
 	PARSES("verb --name -- w", "name=--;", 3, false);
 	PARSES("verb -n -a w", "name=-a;", 3, false);
+}
+
+Test(cli_opt, members_take_flags_and_texts)
+{
+	PARSES("verb -q --text x w", "", 4, false);
+	cr_assert(into.quiet);
+	cr_assert_str_eq(into.text, "x");
+	cr_assert_not(into.before || into.after);
+	PARSES("verb -tx -ty", "", 3, false);
+	cr_assert_not(into.quiet);
+	cr_assert_str_eq(into.text, "y");
+	REFUSED("verb --quiet=1", -EINVAL, "--quiet takes no value");
+	REFUSED("verb -t", -EINVAL, "-t needs a value: -t WORD");
 }
 
 Test(cli_opt, help_stops_the_parser)
