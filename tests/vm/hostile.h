@@ -26,6 +26,7 @@
 
 #define ID_RNG		4u
 #define ID_CONSOLE	3u
+#define ID_BALLOON	5u
 
 #define DESC_NEXT	1u
 #define DESC_WRITE	2u

@@ -269,13 +269,22 @@ static void random_desc(struct desc *all, unsigned i)
 }
 
 /*
- * Rings that look like rings, mostly; and they change while they are read. Buffers,
- * and so the messages in them, are random, too.
+ * Messages at random. A balloon takes them for numbers of pages, at any alignment, to be taken
+ * away: without the bytes 0x10 to 0x1f no number is one of 16 to 32 MiB, where this program is.
  */
-static void random_rings(unsigned slot)
+static void random_messages(bool balloon)
 {
 	for (unsigned i = 0; i < sizeof(buffer); i += 8)
 		*(uint64_t *)(void *)(buffer + i) = rnd() % 4 ? rnd() % 512 : rnd();
+	for (unsigned i = 0; balloon && i < sizeof(buffer); i++)
+		if (buffer[i] >> 4 == 1)
+			buffer[i] ^= 0x20;
+}
+
+/* Rings that look like rings, mostly; and they change while they are read. */
+static void random_rings(unsigned slot)
+{
+	random_messages(rd(slot, R_DEVICE_ID) == ID_BALLOON);
 	for (unsigned round = 0; round < 60; round++) {
 		start(slot);
 		for (unsigned n = 0; n < 6; n++) {
