@@ -144,7 +144,7 @@ static int exit_attr(struct proto_exit *x, const struct proto_attr *a)
 		return proto_attr_text(a, x->msg, sizeof(x->msg));
 	if (a->key < PROTO_K_EXIT_CODE || a->key > PROTO_K_OOM_KILLS)
 		return 0;
-	if (proto_attr_u64(a, &v) < 0)
+	if (proto_attr_u64(a, &v) < 0 || v > INT64_MAX)		/* which JSON could not say */
 		return -EBADMSG;
 	switch (a->key) {
 	case PROTO_K_EXIT_CODE:
@@ -223,7 +223,7 @@ static int job_attr(struct proto_job *j, const struct proto_attr *a)
 	default:
 		return exit_attr(&j->res, a);
 	}
-	return proto_attr_u64(a, num);
+	return proto_attr_u64(a, num) < 0 || *num > INT64_MAX ? -EBADMSG : 0;
 }
 
 int proto_job_read(const void *payload, size_t len, struct proto_job *j)

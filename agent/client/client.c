@@ -374,7 +374,8 @@ int client_begin(struct client *c, uint16_t type, struct client_err *e)
 		uint32_t cap = c->out[i].cap;
 
 		c->out[i] = (struct client_out){
-			.fd = -1, .granted = PROTO_OUT_WINDOW, .buf = buf, .cap = cap,
+			.fd = -1, .granted = PROTO_OUT_WINDOW, .left = UINT64_MAX, .buf = buf,
+			.cap = cap,
 		};
 	}
 	memset(&c->err, 0, sizeof(c->err));

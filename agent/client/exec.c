@@ -128,6 +128,8 @@ int client_exec_run(struct client *c, const struct client_exec *x, struct client
 
 	if (rc < 0)
 		return rc;
+	for (int i = 0; i < 2 && x->limit_output; i++)
+		c->out[i].left = x->max_output;
 	if (send_exec(c, x) < 0) {
 		c->busy = false;
 		return client_err_set(e, E2BIG, "arguments and environment exceed %u bytes",

@@ -94,11 +94,13 @@ static void on_data(struct client *c, const struct proto_hdr *h, const uint8_t *
 		return;
 	}
 	o = &c->out[h->tag - 1];
-	if (!h->len || h->len > o->granted) {
+	/* The agent keeps to --max-output; a guest that replaced it need not. */
+	if (!h->len || h->len > o->granted || h->len > o->left) {
 		bad(c, h);
 		return;
 	}
 	o->granted -= h->len;
+	o->left -= h->len;
 	client_output(c, h->tag - 1u, p, h->len);
 }
 

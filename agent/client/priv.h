@@ -17,6 +17,7 @@ struct client_out {
 	int error;		/* other than EPIPE */
 	uint32_t granted;	/* bytes the agent may still send */
 	uint32_t owed;		/* written, and not yet granted again */
+	uint64_t left;		/* bytes that the agent may send at all */
 	uint32_t off, len, cap;	/* of buf: what the descriptor did not take yet */
 	uint8_t *buf;
 };

@@ -169,6 +169,36 @@ Test(client, more_output_than_granted)
 	pthread_join(t, NULL);
 }
 
+/* --max-output is kept here, too: what is kept of the output takes the host's memory. */
+Test(client, more_output_than_was_asked_for)
+{
+	const char *argv[] = { "x", NULL };
+	struct client_exec x = { .argv = argv, .fd = { -1, -1, -1 }, .limit_output = true,
+				 .max_output = 4 };
+	struct client_result res;
+	struct client_err e = { 0 };
+
+	for (unsigned n = 4; n <= 5; n++) {
+		struct client *c;
+		pthread_t t;
+		int sv[2], rc;
+
+		start_script();
+		add_started();
+		add(PROTO_DATA, 2, "1234", 4);
+		add(PROTO_DATA, 1, "12", 2);
+		add(PROTO_DATA, 1, "345", n - 2);
+		add_exit(0);
+		cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+		pthread_create(&t, NULL, play, &sv[1]);
+		c = client_open_fd(sv[0], 1000, &e);
+		rc = client_exec_run(c, &x, NULL, 0, &res, &e);
+		cr_expect_eq(rc, n == 4 ? 0 : -EPROTO, "%u bytes: %d %s", n, rc, e.msg);
+		client_close(c);
+		pthread_join(t, NULL);
+	}
+}
+
 Test(client, end_without_result)
 {
 	int sv[2];
@@ -199,6 +229,39 @@ Test(client, silent_agent_times_out)
 	cr_expect_eq(client_ping(c, 100, &e), -ETIMEDOUT);
 	cr_expect_eq(client_ping(c, 100, &e), -ETIMEDOUT, "a broken connection stays broken");
 	client_close(c);
+	close(sv[1]);
+}
+
+/* Says what changes nothing, for ever. */
+static void *chatter(void *arg)
+{
+	static const uint8_t eof[PROTO_HDR_LEN] = { [4] = PROTO_EOF, [6] = 1 };
+	uint8_t many[512 * sizeof(eof)];
+	int fd = *(int *)arg;
+
+	for (size_t i = 0; i < sizeof(many); i++)
+		many[i] = eof[i % sizeof(eof)];
+	if (write(fd, buf, w.len) < 0)
+		return NULL;
+	while (write(fd, many, sizeof(many)) > 0)
+		;
+	return NULL;
+}
+
+Test(client, agent_that_never_stops_talking_times_out)
+{
+	struct client_err e = { 0 };
+	struct client *c;
+	pthread_t t;
+	int sv[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sv), 0);
+	pthread_create(&t, NULL, chatter, &sv[1]);
+	c = client_open_fd(sv[0], 1000, &e);
+	cr_expect_eq(client_ping(c, 300, &e), -ETIMEDOUT);
+	cr_expect_not_null(strstr(e.msg, "did not answer in time"), "%s", e.msg);
+	client_close(c);
+	pthread_join(t, NULL);
 	close(sv[1]);
 }
 

@@ -199,6 +199,10 @@ Test(proto, exit_round_trip_and_refusals)
 	begin(PROTO_EXIT);
 	proto_wr_num(&w, PROTO_K_SIGNAL, 128);
 	cr_expect_eq(proto_exit_read(buf + 8, end(), &out), -EBADMSG, "signal 128");
+	begin(PROTO_EXIT);
+	proto_wr_num(&w, PROTO_K_EXIT_CODE, 1);
+	proto_wr_num(&w, PROTO_K_MEM_PEAK, UINT64_MAX);
+	cr_expect_eq(proto_exit_read(buf + 8, end(), &out), -EBADMSG, "no number of JSON's");
 }
 
 Test(proto, job_round_trip_and_refusals)
@@ -246,6 +250,10 @@ Test(proto, job_round_trip_and_refusals)
 	proto_wr_num(&w, PROTO_K_PID, 7);
 	n = end();
 	cr_expect_eq(proto_job_read(buf + 8, n, &out), -EBADMSG, "no number");
+	begin(PROTO_EXEC_INFO);
+	proto_wr_num(&w, PROTO_K_EXEC_ID, INT64_MAX + 1ull);
+	n = end();
+	cr_expect_eq(proto_job_read(buf + 8, n, &out), -EBADMSG, "a number that JSON has not");
 }
 
 Test(proto, error_round_trip_and_refusals)
