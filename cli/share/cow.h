@@ -59,13 +59,13 @@ int cow_diff(int upper, int lower, const struct cow_change *c, const char *prefi
 	     FILE *out, struct err *e) must_check;
 /*
  * Do to the host's folder what the guest did, one entry, whole or not at all. -EBUSY with a
- * sentence on a conflict, also on one that has come since the scan; -EPERM for a link that
- * leads out of the folder, unless @any_link. @live: a server is at work on the upper tree,
+ * sentence on a conflict, also on one that has come since the scan; -EPERM for what would lure
+ * the host's programs (cow_lure.c), unless @yes. @live: a server is at work on the upper tree,
  * which then keeps the entry (and remembers the new file as its origin); otherwise the entry
  * goes from there.
  */
 int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_change *c,
-	      bool any_link, bool live, struct err *e) must_check;
+	      bool yes, bool live, struct err *e) must_check;
 
 /*
  * Before what a stopped sandbox changed is applied and goes from its upper tree: folders that
@@ -93,6 +93,10 @@ int cow_open_parent(int root, const char *path, const char **name) must_check;
 const char *cow_conflict(int upper_dir, int lower_dir, const char *name,
 			 const struct cow_list *l);
 bool cow_is_whiteout(const struct stat *st);
+/* -EPERM with a sentence for a file that makes git(1) start what a guest wrote; else 0. */
+int cow_lure_file(const struct cow_change *c, struct err *e) must_check;
+/* The same for a link at @path that leads out of the share, or may. */
+int cow_lure_link(const char *path, const char *target, struct err *e) must_check;
 /* Room for one more in an array of @n elements of @size. 0 or -ENOMEM. */
 int cow_grow(void *array, size_t n, size_t *room, size_t size) must_check;
 /* 1: two open files hold the same bytes, 0: they do not, or -errno. */

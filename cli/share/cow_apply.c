@@ -4,7 +4,8 @@
  *
  * A file is copied beside the one that it replaces and put in its place by a rename, after
  * a last look whether the host's is still what the guest saw. Nothing that a guest names
- * is followed: folders are opened one by one, and a link is made, never used.
+ * is followed: folders are opened one by one, and a link is made, never used (nor are those
+ * that others who write to the host's folder put in the place of what was just made).
  *
  * A folder is removed only when it is empty by then: what the host has put there since is
  * not the guest's to delete.
@@ -140,30 +141,7 @@ static void made_file(const struct apply *a)
 	(void)unlinkat(a->low, a->temp, 0);
 }
 
-/* Would the guest's link, used on the host, lead out of the folder? */
-static bool leads_out(const char *path, const char *target)
-{
-	int depth = 0;
-
-	for (const char *p = path; (p = strchr(p, '/')); p++)
-		depth++;
-	if (*target == '/')
-		return true;
-	for (const char *p = target; *p;) {
-		size_t n = strcspn(p, "/");
-
-		if (n == 2 && !memcmp(p, "..", 2))
-			depth--;
-		else if (n && !(n == 1 && *p == '.'))
-			depth++;
-		if (depth < 0)
-			return true;
-		p += n + (p[n] == '/');
-	}
-	return false;
-}
-
-static int make_link(struct apply *a, bool any)
+static int make_link(struct apply *a, bool yes)
 {
 	char target[PATH_MAX];
 	ssize_t n = readlinkat(a->up, a->name, target, sizeof(target) - 1);
@@ -171,15 +149,13 @@ static int make_link(struct apply *a, bool any)
 	if (n < 0)
 		return -errno;
 	target[n] = '\0';
-	if (!any && leads_out(a->c->path, target))
-		return err_say(a->e, -EPERM, "%.100s is a symbolic link that leads out of the "
-			       "shared folder, to %.80s; add --yes to take it over all the same",
-			       a->c->path, target);
+	if (!yes && cow_lure_link(a->c->path, target, a->e))
+		return a->e->code;
 	return symlinkat(target, a->low, a->temp) ? -errno : 0;
 }
 
 /* A new entry under another name, then in its place. */
-static int put(struct apply *a, bool any_link)
+static int put(struct apply *a, bool yes)
 {
 	mode_t type = a->c->new_mode & S_IFMT;
 	const char *how;
@@ -193,7 +169,7 @@ static int put(struct apply *a, bool any_link)
 		return err_set(a->e, -EIO, "getrandom");
 	snprintf(a->temp, sizeof(a->temp), TEMP "%016llx", (unsigned long long)id);
 	a->e->code = 0;
-	rc = type == S_IFREG ? make_file(a) : make_link(a, any_link);
+	rc = type == S_IFREG ? make_file(a) : make_link(a, yes);
 	how = rc ? NULL : cow_conflict(a->up, a->low, a->name, a->l);
 	if (how)
 		rc = conflict(a, how);
@@ -218,7 +194,7 @@ static int make_folder(const struct apply *a)
 			return fail(a, -errno, "make the folder");
 		return 0;
 	}
-	return fchmodat(a->low, a->name, a->c->new_mode & 01777, 0) ?
+	return fchmodat(a->low, a->name, a->c->new_mode & 01777, AT_SYMLINK_NOFOLLOW) ?
 	       fail(a, -errno, "make the folder") : 0;
 }
 
@@ -242,7 +218,7 @@ static int make_parents(int upper, int lower, const struct cow_change *c)
 		if (low < 0 || up < 0 || fstat(up, &st))
 			return low < 0 ? low : up < 0 ? up : -errno;
 		if (!mkdirat(low, name, 0700)) {
-			if (fchmodat(low, name, st.st_mode & 01777, 0))
+			if (fchmodat(low, name, st.st_mode & 01777, AT_SYMLINK_NOFOLLOW))
 				return -errno;
 		} else if (errno != EEXIST) {
 			return -errno;
@@ -306,7 +282,7 @@ static void forget(const struct apply *a)
 }
 
 int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_change *c,
-	      bool any_link, bool live, struct err *e)
+	      bool yes, bool live, struct err *e)
 {
 	struct apply a = { .l = l, .c = c, .lower = lower, .e = e };
 	auto_fd up = cow_open_parent(upper, c->path, &a.name);
@@ -315,6 +291,8 @@ int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_c
 
 	if (c->conflict)
 		return conflict(&a, c->conflict);
+	if (!yes && cow_lure_file(c, e))
+		return e->code;
 	if (low == -ENOENT && c->kind == COW_ADDED)
 		low = make_parents(upper, lower, c);
 	if (low < 0)
@@ -325,7 +303,7 @@ int cow_apply(int upper, int lower, const struct cow_list *l, const struct cow_c
 	case COW_DELETED: rc = drop(&a); break;
 	case COW_MODE: rc = set_mode(&a); break;
 	case COW_ADDED:
-	case COW_CHANGED: rc = S_ISDIR(c->new_mode) ? make_folder(&a) : put(&a, any_link); break;
+	case COW_CHANGED: rc = S_ISDIR(c->new_mode) ? make_folder(&a) : put(&a, yes); break;
 	}
 	if (rc || up < 0)
 		return rc;

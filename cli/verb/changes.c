@@ -346,8 +346,8 @@ static const struct opt diff_opts[] = {
 };
 
 static const struct opt apply_opts[] = {
-	OPT_FLAG("yes", 'y', "take over links that lead out of the shared folder, too",
-		 struct changes, yes),
+	OPT_FLAG("yes", 'y', "take over links that lead out of the shared folder and git's hooks and "
+		 "configuration, too", struct changes, yes),
 	CHANGES_DRY_RUN, CHANGES_JSON,
 	{ 0 },
 };

@@ -22,19 +22,32 @@ static void sh(const char *script)
 	cr_assert_eq(system(cmd), 0, "%s", script);
 }
 
-static void set_up(void)
+static void open_trees(void)
 {
 	char path[96];
 
-	strcpy(dir, "/tmp/sandbox-test-XXXXXX");
-	cr_assert(mkdtemp(dir));
-	sh("mkdir up low; cd low; echo one >a; echo two >b; mkdir -p d/in; echo three >d/in/c;"
-	   "ln -s a link");
 	snprintf(path, sizeof(path), "%s/up", dir);
 	up = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	snprintf(path, sizeof(path), "%s/low", dir);
 	low = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	cr_assert(up >= 0 && low >= 0);
+}
+
+static void set_up(void)
+{
+	strcpy(dir, "/tmp/sandbox-test-XXXXXX");
+	cr_assert(mkdtemp(dir));
+	sh("mkdir up low; cd low; echo one >a; echo two >b; mkdir -p d/in; echo three >d/in/c;"
+	   "ln -s a link");
+	open_trees();
+}
+
+/* Others are there by those names. */
+static void reopen(void)
+{
+	close(up);
+	close(low);
+	open_trees();
 }
 
 static void tear_down(void)
@@ -106,14 +119,14 @@ static const char *diff(bool safe)
 }
 
 /* All of them; the number that were refused, with the last sentence in e. */
-static unsigned apply(bool any_link, bool live)
+static unsigned apply(bool yes, bool live)
 {
 	unsigned bad = 0;
 
 	scan();
 	e = (struct err){ 0 };
 	for (size_t i = 0; i < list.n; i++)
-		bad += cow_apply(up, low, &list, &list.v[i], any_link, live, &e) != 0;
+		bad += cow_apply(up, low, &list, &list.v[i], yes, live, &e) != 0;
 	return bad;
 }
 
@@ -328,6 +341,61 @@ Test(cli_cow, links_lead_nowhere)
 	   "test ! -e low/abs && test \"$(readlink low/k/fine)\" = ../a");
 	cr_assert_eq(apply(true, false), 0, "%s", e.msg);
 	sh("test \"$(readlink low/k/rel)\" = ../../out");
+}
+
+/* A name in a link may be a link to a higher folder, so that what goes up from it is outside. */
+Test(cli_cow, links_lead_nowhere_over_each_other)
+{
+	sh("ln -s . up/x; mkdir up/k; ln -s x/x/../../out up/way; ln -s ../d/../../out up/k/way;"
+	   "ln -s .././d/in up/k/fine");
+	cr_assert_eq(apply(false, false), 2);
+	sh("test -h low/x && test -h low/k/fine && test ! -h low/way && test ! -h low/k/way");
+	scan();
+	for (size_t i = 0; i < list.n; i++) {
+		cr_assert_eq(cow_apply(up, low, &list, &list.v[i], false, false, &e), -EPERM);
+		cr_assert(strstr(e.msg, "way is a symbolic link that leads out of the shared "
+				 "folder, or may"), "%s", e.msg);
+	}
+}
+
+/* What git would run on the host the next time that somebody asks it for anything. */
+Test(cli_cow, what_git_runs_is_not_taken_over_unasked)
+{
+	static const char *const no[] = {
+		".git/hooks/post-checkout", ".git/config", ".git/config.worktree",
+		".git/commondir", ".git/modules/a/b/hooks/update", ".git/modules/a/config",
+		".git/worktrees/w/commondir", "sub/.git", "sub/dir/.GIT/Hooks/update",
+		".git/refs/.git/config",
+	}, *const yes[] = {
+		".git/refs/heads/hooks/config", ".git/logs/refs/heads/config", ".git/index",
+		".git/objects/12/config", ".git/modules/a/refs/heads/config", "hooks/config",
+		".gitconfig/config", "config", ".git/worktrees/w/HEAD",
+	};
+	char cmd[256];
+
+	for (size_t i = 0; i < ARRAY_LEN(no) + ARRAY_LEN(yes); i++) {
+		const char *path = i < ARRAY_LEN(no) ? no[i] : yes[i - ARRAY_LEN(no)];
+		bool refused = i < ARRAY_LEN(no);
+
+		snprintf(cmd, sizeof(cmd), "rm -rf up low; mkdir -p up low \"$(dirname up/%s)\";"
+			 "echo evil >up/%s", path, path);
+		sh(cmd);
+		reopen();
+		cr_expect_eq(apply(false, false), refused, "%s: %s", path, e.msg);
+		cr_expect_eq(faccessat(low, path, F_OK, 0), refused ? -1 : 0, "%s", path);
+		cr_expect(!refused || strstr(e.msg, "can make git start programs"), "%s", e.msg);
+		cr_expect_eq(apply(true, false), 0, "%s: %s", path, e.msg);
+		cr_expect_eq(faccessat(low, path, F_OK, 0), 0, "%s", path);
+	}
+	sh("rm -rf up low; mkdir up low; cd low; mkdir -p .git/hooks; echo x >.git/hooks/sample;"
+	   "chmod 644 .git/hooks/sample; cd ../up; mkdir -p .git/hooks;"
+	   "cp ../low/.git/hooks/sample .git/hooks; chmod 755 .git/hooks/sample");
+	reopen();
+	cr_expect_eq(apply(false, false), 1, "a hook that becomes one by its mode");
+	sh("rm up/.git/hooks/sample");
+	whiteout(".git/hooks/sample");
+	cr_expect_eq(apply(false, false), 0, "one that goes does nothing: %s", e.msg);
+	cr_expect_eq(faccessat(low, ".git/hooks/sample", F_OK, 0), -1);
 }
 
 Test(cli_cow, closed_modes_and_special_files)
