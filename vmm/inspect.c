@@ -56,21 +56,26 @@ static int read_sums(int folder, const char *name, uint64_t n, uint32_t crc, str
 	return 0;
 }
 
-/* Every page of @fd that @s has a checksum of. */
+/* Every page of @fd that @s has a checksum of. Holes are not read. */
 static int check_pages(int fd, const char *name, const struct sums *s, struct err *e)
 {
-	auto_mem uint8_t *buf = malloc(PIECE * GMEM_PAGE);
+	auto_mem uint8_t *zero = calloc(1, GMEM_PAGE), *buf = malloc(PIECE * GMEM_PAGE);
+	struct snapshot_file f = { .fd = fd };
+	uint64_t n;
 
-	if (!buf)
+	if (!zero || !buf)
 		return err_set(e, -ENOMEM, "%s", name);
-	for (uint64_t p = 0; p < s->n; p += PIECE) {
-		uint64_t n = s->n - p < PIECE ? s->n - p : PIECE;
-		int rc = read_all(fd, buf, n * GMEM_PAGE, p * GMEM_PAGE);
+	for (uint64_t p = 0; p < s->n; p += n) {
+		bool hole = snapshot_file_hole(&f, p, s->n);
+		int rc;
 
+		n = f.to - p < PIECE ? f.to - p : PIECE;
+		rc = hole ? 0 : read_all(fd, buf, n * GMEM_PAGE, p * GMEM_PAGE);
 		if (rc)
 			return err_set(e, rc, "read %s", name);
 		for (uint64_t i = 0; i < n; i++)
-			if (s->v[p + i] && s->v[p + i] != snapshot_sum(buf + i * GMEM_PAGE))
+			if (s->v[p + i] &&
+			    s->v[p + i] != snapshot_sum(hole ? zero : buf + i * GMEM_PAGE))
 				return err_say(e, -EBADMSG, "page %llu of its %s file is damaged",
 					       (unsigned long long)(p + i), name);
 	}

@@ -103,7 +103,8 @@ static int collect(struct vm *vm)
 	int rc = s->logged ? kvm_log(vm, NULL) : 0;
 
 	for (size_t i = 0; i < words(s); i++)
-		s->todo[i] |= __atomic_exchange_n(&vm->mem.dirty[i], 0, __ATOMIC_ACQ_REL);
+		s->own[i] |= s->todo[i] |=
+			__atomic_exchange_n(&vm->mem.dirty[i], 0, __ATOMIC_ACQ_REL);
 	if (s->diff)
 		close_gaps(s);
 	s->cursor = 0;
@@ -151,18 +152,28 @@ uint32_t snapshot_sum(const void *page)
 	return crc ? crc : 1;
 }
 
+/* A page of zeroes, which is not there yet, neither in memory nor in the page cache. */
+static bool is_hole(struct vm *vm, uint64_t page)
+{
+	const struct save *s = &vm->save;
+
+	return s->own_known && !has(s->own, page) ? snapshot_hole(vm, page) :
+	       gmem_next_data(&vm->mem, page) != page;
+}
+
 static int copy_page(struct vm *vm, uint64_t page, uint64_t *n, struct err *e)
 {
 	static const unsigned char zeroes[GMEM_PAGE];
 	struct save *s = &vm->save;
 	const unsigned char *p = gmem_page(&vm->mem, page);
+	bool hole = is_hole(vm, page);
 
 	s->todo[page / 64] &= ~(1ull << page % 64);
 	put(s->have, page);
-	if (gmem_next_data(&vm->mem, page) != page)
-		p = zeroes;		/* a hole; to read it would fill it */
-	s->sums[page] = snapshot_sum(p);
-	if (!has(s->written, page) && is_zero(p))
+	if (hole)
+		p = zeroes;		/* to read it would fill it */
+	s->sums[page] = hole ? s->zero_sum : snapshot_sum(p);
+	if (!has(s->written, page) && (hole || is_zero(p)))
 		return 0;
 	put(s->written, page);
 	++*n;
@@ -199,6 +210,7 @@ static void release(struct save *s)
 	free(s->todo);
 	free(s->have);
 	free(s->written);
+	free(s->own);
 	free(s->sums);
 	s->phase = SAVE_NONE;
 }
@@ -396,6 +408,7 @@ void save_cancel(struct vm *vm)
 
 static int prepare(struct vm *vm, bool diff, struct err *e)
 {
+	static const unsigned char zeroes[GMEM_PAGE];
 	static const bool on = true;
 	struct save *s = &vm->save;
 
@@ -403,8 +416,10 @@ static int prepare(struct vm *vm, bool diff, struct err *e)
 	s->todo = calloc(words(s), sizeof(uint64_t));
 	s->have = calloc(words(s), sizeof(uint64_t));
 	s->written = calloc(words(s), sizeof(uint64_t));
+	s->own = calloc(words(s), sizeof(uint64_t));
 	s->sums = calloc(s->npages, sizeof(*s->sums));
-	if (!s->todo || !s->have || !s->written || !s->sums)
+	s->zero_sum = snapshot_sum(zeroes);
+	if (!s->todo || !s->have || !s->written || !s->own || !s->sums)
 		return err_set(e, -ENOMEM, "save the machine");
 	if (ftruncate(s->fd[SAVE_MEMORY], 0) ||
 	    ftruncate(s->fd[SAVE_MEMORY], (off_t)(s->npages * GMEM_PAGE)))
@@ -412,7 +427,9 @@ static int prepare(struct vm *vm, bool diff, struct err *e)
 	for (size_t i = 0; i < words(s); i++)
 		__atomic_store_n(&vm->mem.dirty[i], 0, __ATOMIC_RELEASE);
 	s->logged = !kvm_log(vm, &on);
-	s->diff = diff && snapshot_changed(vm, s->todo);
+	s->own_known = snapshot_written(vm, s->own);
+	memcpy(s->todo, s->own, words(s) * sizeof(*s->todo));
+	s->diff = diff && s->own_known && snapshot_changed(vm, s->todo);
 	if (!s->diff)
 		for (uint64_t p = 0; p < s->npages; p++)
 			put(s->todo, p);

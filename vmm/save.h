@@ -35,7 +35,9 @@ struct save {
 	uint64_t npages, cursor;
 	uint64_t *todo, *have;		/* bitmaps: to copy; of this snapshot */
 	uint64_t *written;		/* in the file, and no hole */
-	uint32_t *sums;
+	uint64_t *own;			/* not as in the files that the machine came from ... */
+	bool own_known;			/* ... which is known */
+	uint32_t *sums, zero_sum;
 	unsigned round;
 	uint64_t left;			/* pages to copy when the round began */
 	uint64_t copied;		/* pages written, over all rounds */

@@ -6,7 +6,7 @@
  * mapped privately, so those are the pages that are no longer the file's, and
  * /proc/self/pagemap tells them. It is opened before the machine runs.
  *
- * #syscalls:loop pread64?
+ * #syscalls:loop pread64? lseek
  */
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -123,7 +123,7 @@ int snapshot_describe(struct vm *vm, const struct save *s, struct blob *b, struc
 
 /* Pages of region @r, the first of which is @first, that are no longer the file's. */
 static bool changed_region(const struct vm *vm, const struct gmem_region *r, uint64_t first,
-			   uint64_t *map, uint64_t *count)
+			   uint64_t *map)
 {
 	uint64_t entry[512], n = r->len / GMEM_PAGE;
 	uint64_t at = (uintptr_t)r->hva / GMEM_PAGE * sizeof(entry[0]);
@@ -136,32 +136,68 @@ static bool changed_region(const struct vm *vm, const struct gmem_region *r, uin
 			return false;
 		for (uint64_t i = 0; i < some; i++)
 			if (entry[i] & PM_SWAPPED ||
-			    (entry[i] & PM_PRESENT && !(entry[i] & PM_FILE))) {
+			    (entry[i] & PM_PRESENT && !(entry[i] & PM_FILE)))
 				map[(first + p + i) / 64] |= 1ull << (first + p + i) % 64;
-				++*count;
-			}
+	}
+	return true;
+}
+
+bool snapshot_written(const struct vm *vm, uint64_t *map)
+{
+	uint64_t first = 0;
+
+	if (vm->origin.pagemap < 0)
+		return false;
+	for (unsigned i = 0; i < vm->mem.n; i++) {
+		if (!changed_region(vm, &vm->mem.r[i], first, map))
+			return false;
+		first += vm->mem.r[i].len / GMEM_PAGE;
 	}
 	return true;
 }
 
 bool snapshot_changed(const struct vm *vm, uint64_t *map)
 {
-	uint64_t pages = gmem_pages(&vm->mem), first = 0, count = 0;
+	uint64_t pages = gmem_pages(&vm->mem), count = 0;
 
-	if (vm->origin.pagemap < 0)
-		return false;
-	for (unsigned i = 0; i < vm->mem.n; i++) {
-		if (!changed_region(vm, &vm->mem.r[i], first, map, &count))
-			return false;
-		first += vm->mem.r[i].len / GMEM_PAGE;
-	}
-	for (uint64_t i = 0; vm->origin.overlay && i < pages / 64 + 1; i++) {
-		count += (uint64_t)__builtin_popcountll(vm->origin.overlay[i] & ~map[i]);
-		map[i] |= vm->origin.overlay[i];
+	for (uint64_t i = 0; i < pages / 64 + 1; i++) {
+		if (vm->origin.overlay)
+			map[i] |= vm->origin.overlay[i];
+		count += (uint64_t)__builtin_popcountll(map[i]);
 	}
 	return count < pages / 2;
 }
 
+/* What the file has at @page, up to where that changes. A file system that cannot tell has data. */
+static void look_at(struct snapshot_file *f, uint64_t page, uint64_t pages)
+{
+	off_t at = (off_t)(page * GMEM_PAGE), data = lseek(f->fd, at, SEEK_DATA), hole;
+	uint64_t end = data < 0 ? pages : (uint64_t)data / GMEM_PAGE;
+
+	f->hole = data < 0 ? errno == ENXIO : end > page;
+	if (!f->hole) {
+		hole = lseek(f->fd, at, SEEK_HOLE);
+		end = hole < at ? pages : ((uint64_t)hole + GMEM_PAGE - 1) / GMEM_PAGE;
+	}
+	f->from = page;
+	f->to = end > page ? end : page + 1;
+}
+
+bool snapshot_file_hole(struct snapshot_file *f, uint64_t page, uint64_t pages)
+{
+	if (page - f->from >= f->to - f->from)
+		look_at(f, page, pages);
+	return f->hole;
+}
+
+bool snapshot_hole(struct vm *vm, uint64_t page)
+{
+	struct snapshot_origin *o = &vm->origin;
+	bool over = o->overlay && o->overlay[page / 64] >> page % 64 & 1;
+	struct snapshot_file *f = over ? &o->over : &o->file;
+
+	return f->fd >= 0 && snapshot_file_hole(f, page, gmem_pages(&vm->mem));
+}
 
 /* ---- loading ---- */
 
@@ -301,6 +337,12 @@ void snapshot_close(struct snapshot *s)
 
 /* ---- memory ---- */
 
+/* Or -1: a save can do without. */
+static int copy_of(int fd)
+{
+	return fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+}
+
 int snapshot_map(struct vm *vm, const struct snapshot *s, struct err *e)
 {
 	struct snapshot_memory m;
@@ -313,10 +355,11 @@ int snapshot_map(struct vm *vm, const struct snapshot *s, struct err *e)
 	if (rc)
 		return rc;
 	vm->origin.base = m.diff ? m.base : m.sums;
-	if (s->pagemap >= 0)
-		vm->origin.pagemap = fcntl(s->pagemap, F_DUPFD_CLOEXEC, 0);
+	vm->origin.pagemap = copy_of(s->pagemap);
+	vm->origin.file.fd = copy_of(m.diff ? s->base : s->memory);
 	if (!m.diff)
 		return 0;
+	vm->origin.over.fd = copy_of(s->memory);
 	vm->origin.overlay = calloc(gmem_pages(&vm->mem) / 64 + 1, sizeof(uint64_t));
 	if (!vm->origin.overlay)
 		rc = err_set(e, -ENOMEM, "guest memory");
@@ -337,7 +380,9 @@ void snapshot_forget(struct vm *vm)
 {
 	free(vm->origin.overlay);
 	fd_cleanup(&vm->origin.pagemap);
-	vm->origin = (struct snapshot_origin){ .pagemap = -1 };
+	fd_cleanup(&vm->origin.file.fd);
+	fd_cleanup(&vm->origin.over.fd);
+	vm->origin = (struct snapshot_origin)SNAPSHOT_NO_ORIGIN;
 }
 
 /* ---- shape and state ---- */

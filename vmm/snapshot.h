@@ -37,12 +37,21 @@ struct snapshot_memory {
 /* Pages of a difference. */
 struct snapshot_range { uint32_t page, n; };
 
+/* A file that memory is mapped from, and what it has at the pages [from, to). */
+struct snapshot_file {
+	int fd;				/* ours, or -1 */
+	uint64_t from, to;
+	bool hole;
+};
+
 /* Where a restored machine's memory came from. */
 struct snapshot_origin {
 	int pagemap;			/* a copy of snapshot.pagemap, or -1 */
+	struct snapshot_file file, over;	/* `memory` or `base`; a difference's `memory` */
 	uint32_t base;			/* CRC-32C of the full snapshot's `sums` */
 	uint64_t *overlay;		/* pages that a difference had; NULL: it was full */
 };
+#define SNAPSHOT_NO_ORIGIN { .pagemap = -1, .file.fd = -1, .over.fd = -1 }
 
 /* ---- saving, for save.c: the machine is paused ---- */
 
@@ -52,10 +61,22 @@ int snapshot_state(struct vm *vm, struct blob *b, struct err *e) must_check;
 int snapshot_describe(struct vm *vm, const struct save *s, struct blob *b,
 		      struct err *e) must_check;
 /*
- * Set the bits of the pages that differ from the full snapshot that the machine came
- * from. False if that is not known, or is most of memory.
+ * Set the bits of the pages that the restored machine has written: those that are no longer
+ * of the files that it came from. False if that is not known.
+ */
+bool snapshot_written(const struct vm *vm, uint64_t *map) must_check;
+/*
+ * With these bits set in @map already, set those of the others that differ from the full
+ * snapshot that the machine came from. False if all together are most of memory.
  */
 bool snapshot_changed(const struct vm *vm, uint64_t *map) must_check;
+/* Page @page, which the machine has not written, is a hole of its file (snapshot_file_hole()). */
+bool snapshot_hole(struct vm *vm, uint64_t page) must_check;
+/*
+ * Page @page of a file of @pages is zeroes that take no room. To read them would fill the page
+ * cache. f->to: the first page of which that may not be true. The file does not change.
+ */
+bool snapshot_file_hole(struct snapshot_file *f, uint64_t page, uint64_t pages) must_check;
 /* The checksum of a page, as in `sums`. */
 uint32_t snapshot_sum(const void *page) must_check;
 

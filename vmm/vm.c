@@ -342,7 +342,7 @@ int vm_open(struct vm *vm, const struct conf *conf, const struct snapshot *from,
 	vm->power.fn = on_power;
 	vm->control.snapshot = on_snapshot;
 	vm->control.word = on_word;
-	vm->origin.pagemap = -1;
+	vm->origin = (struct snapshot_origin)SNAPSHOT_NO_ORIGIN;
 	rc = open_signals(vm, e);
 	if (rc)
 		return rc;

@@ -7,7 +7,9 @@ as `sandbox` does it, others as a bare sandbox-vmm with a control socket, where 
 what the agent would have set right. With TEST_LONG there are 100 clones that must not be alike,
 else 20.
 """
+import ctypes
 import json
+import mmap
 import os
 import re
 import shutil
@@ -81,15 +83,16 @@ class Vm:
         for fd in fds:
             os.close(fd)
 
-    def save(self, folder, diff=False):
-        """Answer of the monitor as a dict. A difference gets its base from the template."""
+    def save(self, folder, diff=False, base=None):
+        """Answer of the monitor as a dict. A difference gets its base from there, else from the
+        template."""
         self.ask(folder, b"snapshot diff" if diff else b"snapshot")
         words = self.control.recv(500).decode().split()
         equal(words[0], "ok", f"the answer {words}")
         answer = dict(w.split("=") for w in words[1:])
         if answer["kind"] == "diff":
-            os.link(os.path.join(TEMPLATE, "memory"), os.path.join(folder, "base"))
-            os.link(os.path.join(TEMPLATE, "sums"), os.path.join(folder, "base-sums"))
+            os.link(os.path.join(base or TEMPLATE, "memory"), os.path.join(folder, "base"))
+            os.link(os.path.join(base or TEMPLATE, "sums"), os.path.join(folder, "base-sums"))
         return answer
 
 
@@ -321,6 +324,43 @@ def test_memory_that_is_written_during_the_save_is_of_one_moment():
         check(stop_writer(vm).startswith("ok "), "a difference of a difference")
     for folder in at.values():
         verify(folder)
+        shutil.rmtree(folder)
+
+
+def in_cache(path):
+    """Pages of the file that are in the page cache."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(path, "r+b") as f:
+        pages = os.fstat(f.fileno()).st_size // 4096
+        with mmap.mmap(f.fileno(), 0) as m:
+            seen, first = (ctypes.c_ubyte * pages)(), ctypes.c_char.from_buffer(m)
+            equal(libc.mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(m)),
+                               seen), 0, "mincore")
+            del first
+    return sum(b & 1 for b in seen)
+
+
+def test_a_full_save_of_a_restored_machine_leaves_holes_alone():
+    """Where no link to the template can be made, all is saved; what it has no data for, and the
+    machine has not written, is neither read nor put into the page cache."""
+    own, diff, full = (os.path.join(TOP, n) for n in ("own", "diff", "full"))
+    subprocess.run(["cp", "-r", "--sparse=always", TEMPLATE, own], check=True)
+    for source, files in ((own, ["memory"]), (diff, ["memory", "base"])):
+        with Vm(source) as vm:
+            vm.run("true")      # reads more of it
+            files = [os.path.join(source, n) for n in files]
+            before = [in_cache(f) for f in files]
+            equal(vm.save(full)["kind"], "full", "what is saved")
+            # With what is read ahead of data.
+            for f, was, now in zip(files, before, [in_cache(f) for f in files]):
+                check(now - was <= os.stat(f).st_blocks // 8, f"{f}: of {was} pages come {now}")
+            verify(full)
+            with Vm(full) as copy:
+                equal(copy.run("echo alive"), "alive\n", f"saved from {source}")
+            if source == own:
+                equal(vm.save(diff, diff=True, base=own)["kind"], "diff", "what is saved next")
+        shutil.rmtree(full)
+    for folder in (diff, own):
         shutil.rmtree(folder)
 
 
