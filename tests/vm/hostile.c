@@ -7,7 +7,7 @@
 #include "tests/vm/hostile_io.h"
 
 struct rings rings[SLOTS][QMAX];
-struct desc table[QSIZE] __attribute__((aligned(16)));
+struct desc table[2 * QSIZE] __attribute__((aligned(16)));
 unsigned char buffer[1 << 20];
 unsigned neighbour;
 static uint64_t state = 88172645463325252u;

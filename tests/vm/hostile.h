@@ -57,7 +57,7 @@ struct rings {
 };
 
 extern struct rings rings[SLOTS][QMAX];
-extern struct desc table[QSIZE];
+extern struct desc table[2 * QSIZE];	/* the second half stays empty */
 extern unsigned char buffer[1 << 20];
 extern unsigned neighbour;	/* the slot that has to work while the others are attacked */
 

@@ -243,25 +243,25 @@ static void random_registers(unsigned slot)
 
 /*
  * What a device may write lies in `buffer`, or nowhere: this program has to live through it.
- * So nothing that a device wrote may be taken for a table: every fourth descriptor is indirect,
- * always, as it may be read while it changes, and leads to `table` or nowhere.
+ * So nothing that a device wrote may be taken for a table: every fourth descriptor is indirect
+ * and leads to `table` or nowhere. It may be read while it changes: each address is good with
+ * each length.
  */
 static void random_desc(struct desc *all, unsigned i)
 {
 	static const uint64_t places[] = { MMIO, HUGE_ADDRESS, 0x80000000, 0, MEM_END - 64 };
-	uint64_t at = rnd() % (sizeof(buffer) - 5000);
+	const uint32_t half = sizeof(buffer) / 2;
 	bool here = rnd() % 8, indirect = i % 4 == 3;
 	struct desc *d = &all[i];
 
 	if (indirect) {
-		at = rnd() % QSIZE;
-		d->addr = here ? TABLE + at * sizeof(*d) : places[rnd() % 3] + rnd() % 128;
-		d->len = (uint32_t)(rnd() % 8 ? (1 + rnd() % (QSIZE - at)) * sizeof(*d) :
-				    rnd() | 1);
+		d->addr = here ? TABLE + rnd() % QSIZE * sizeof(*d) :
+			  places[rnd() % 3] + rnd() % 128;
+		d->len = (uint32_t)(rnd() % 8 ? (1 + rnd() % QSIZE) * sizeof(*d) : rnd() | 1);
 	} else {
-		d->addr = here ? HERE + at : places[rnd() % 5] + rnd() % 128;
+		d->addr = here ? HERE + rnd() % half : places[rnd() % 5] + rnd() % 128;
 		d->len = (uint32_t)(rnd() % 8 ? rnd() % 5000 :
-				    here && rnd() % 2 ? sizeof(buffer) - at : rnd() | 1u << 31);
+				    here && rnd() % 2 ? half : rnd() | 1u << 31);
 	}
 	d->flags = (uint16_t)((rnd() % 8 ? rnd() % 4 : rnd() & ~(uint64_t)DESC_INDIRECT) |
 			      (indirect ? DESC_INDIRECT : 0));
