@@ -83,9 +83,12 @@ posix-src          := $(wildcard tests/fs/posix*.c)
 
 BARE_GUESTS := $(addprefix $(O)/tests/vm/bare-,hang reset triple poweroff panic flood say)
 
-HOSTILE_SRC := tests/vm/hostile_start.S $(filter-out tests/vm/hostile_start.S,$(wildcard \
-	tests/vm/hostile*.c))
-HOSTILE := $(O)/tests/vm/hostile
+# Guest programs for user mode, without a kernel, and what they have in common.
+DRIVER_SRC  := tests/vm/driver_start.S tests/vm/driver.c
+USER_GUESTS := $(addprefix $(O)/tests/vm/,hostile busy)
+hostile-src := $(wildcard tests/vm/hostile*.c)
+busy-src    := $(wildcard tests/vm/busy*.c)
+blk-src     := bench/guest/blk.c
 
 UNIT_SRC := $(wildcard tests/unit/*.c)
 FUZZERS  := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
@@ -181,22 +184,15 @@ $(BARE_GUESTS): $(O)/tests/vm/bare-%: tests/vm/bare.S
 	$(Q)$(CC) -nostdlib -static -no-pie -Wl,-Ttext-segment=0x1000000,--build-id=none \
 		-D$$(echo $* | tr a-z A-Z) $< -o $@
 
-# A guest program for user mode, without a kernel: no vector registers, no library.
-$(HOSTILE): $(HOSTILE_SRC) $(wildcard tests/vm/hostile*.h)
-	@mkdir -p $(@D); echo "  CC-BARE $@"
+# No vector registers, no library.
+define user_guest
+$(O)/$(1): $(DRIVER_SRC) $($(notdir $(1))-src) $(wildcard tests/vm/*.h)
+	@mkdir -p $$(@D); echo "  CC-BARE $$@"
 	$(Q)$(CC) -std=gnu17 -I. -O2 $(WARN) -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
 		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static \
-		-Wl,-Ttext-segment=0x1000000,--build-id=none $(HOSTILE_SRC) -o $@
-
-# The disk's load, and work for every device, in the same way.
-$(O)/tests/vm/busy: tests/vm/hostile_start.S tests/vm/busy.c tests/vm/busy_vsock.c tests/vm/hostile.h \
-		tests/vm/busy.h
-$(O)/bench/guest/blk: tests/vm/hostile_start.S bench/guest/blk.c tests/vm/hostile.h
-$(O)/bench/guest/blk $(O)/tests/vm/busy:
-	@mkdir -p $(@D); echo "  CC-BARE $@"
-	$(Q)$(CC) -std=gnu17 -I. -O2 $(WARN) -ffreestanding -fno-stack-protector -fno-pic -fno-pie \
-		-mgeneral-regs-only -mno-red-zone -fcf-protection=none -nostdlib -static \
-		-Wl,-Ttext-segment=0x1000000,--build-id=none $(filter %.S %.c,$^) -o $@
+		-Wl,-Ttext-segment=0x1000000,--build-id=none $$(filter %.S %.c,$$^) -o $$@
+endef
+$(foreach p,$(USER_GUESTS:$(O)/%=%) bench/guest/blk,$(eval $(call user_guest,$(p))))
 
 # The kernel is built in the cache folder, once for each state of its inputs.
 GUEST_KERNEL := $(O)/guest/bzImage $(O)/guest/vmlinux
@@ -289,7 +285,7 @@ vm-test: all guest vm-test-build
 	$(Q)$(O)/unit-kvm
 	$(Q)O=$(O) tests/vm/run.py $(if $(VMM),--vmm $(VMM)) $(T)
 
-vm-test-build: $(O)/unit-kvm $(GUEST_TESTS) $(BARE_GUESTS) $(HOSTILE) $(O)/tests/vm/busy
+vm-test-build: $(O)/unit-kvm $(GUEST_TESTS) $(BARE_GUESTS) $(USER_GUESTS)
 
 e2e: all guest
 	$(Q)O=$(O) tests/run.sh e2e

@@ -2,74 +2,40 @@
 /* busy.c - rng, disk, balloon and console, and the round over all of them. */
 #include "tests/vm/busy.h"
 
-#define ID_BLK		2u
-#define ID_BALLOON	5u
-#define REPORTING	2u		/* the queue, and 5 the feature, of the balloon */
+#define REPORTING	2u		/* a queue of the balloon, and its feature */
+#define F_REPORTING	(1u << 5)
 #define BLOCK		4096u
 #define BLOCKS		60u		/* of the disk; multiples of REQUESTS */
 #define REQUESTS	5u
 #define TEXT		4096u
 #define LINE		32u
 
-struct request { uint32_t type, ioprio; uint64_t sector; };
-
 static struct ring rng, blk, balloon[3], console[2];
 static uint64_t n_rng, n_blk, n_balloon, n_console, lines;
 static unsigned char drawn[ENTRIES][64];
-static struct request head[REQUESTS];
+static struct virtio_blk_outhdr head[REQUESTS];
 static uint64_t data[REQUESTS][BLOCK / 8] __attribute__((aligned(4096)));
 static unsigned char status[REQUESTS], page[ENTRIES][4096] __attribute__((aligned(4096)));
 static uint32_t turn[REQUESTS], written[BLOCKS];
 static unsigned char text[2][TEXT];
-
-void *memset(void *p, int c, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		((volatile unsigned char *)p)[i] = (unsigned char)c;
-	return p;
-}
-
-void *memcpy(void *d, const void *s, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		((volatile unsigned char *)d)[i] = ((const unsigned char *)s)[i];
-	return d;
-}
 
 static bool flying;			/* something for the console */
 static void console_reap(void);
 
 /* ---- what every device has ---- */
 
-uint32_t get(unsigned slot, unsigned reg)
-{
-	return *(volatile uint32_t *)(MMIO + slot * STRIDE + reg);
-}
-
-static void set(unsigned slot, unsigned reg, uint32_t v)
-{
-	*(volatile uint32_t *)(MMIO + slot * STRIDE + reg) = v;
-}
-
 /* What the console shows goes to the same place, and must not be in the middle of this. */
 void print(const char *s)
 {
 	while (flying)
 		console_reap();
-	for (; *s; s++)
-		__asm__ volatile("outb %0, %1" : : "a"(*s), "Nd"((uint16_t)0xe9));
+	say(s);
 }
 
 static void print_number(const char *before, uint64_t v)
 {
-	char digits[21] = "";
-	unsigned n = 20;
-
-	do
-		digits[--n] = (char)('0' + v % 10);
-	while (v /= 10);
 	print(before);
-	print(digits + n);
+	say_number(v);
 }
 
 void bad(const char *what)
@@ -77,55 +43,31 @@ void bad(const char *what)
 	print("bad ");
 	print(what);
 	print("\n");
-	for (;;)
-		__asm__ volatile("pause");
+	stand_still();
 }
 
-unsigned slot_of(uint32_t id)
+void begin(uint32_t id, struct ring *r, unsigned n, uint64_t features)
 {
-	for (unsigned slot = 0; slot < SLOTS; slot++)
-		if (get(slot, R_MAGIC) == 0x74726976 && get(slot, R_DEVICE_ID) == id &&
-		    (id != ID_BLK || get(slot, R_CONFIG)))
-			return slot;
-	bad("slots");
-}
+	unsigned slot = find(id);
 
-static void address(unsigned slot, unsigned reg, const void *p)
-{
-	set(slot, reg, (uint32_t)(uintptr_t)p);
-	set(slot, reg + 4, 0);
-}
-
-void begin(unsigned slot, struct ring *r, unsigned n, uint32_t features)
-{
-	const uint32_t half[2] = { features, 1 };	/* and VERSION_1 */
-
-	set(slot, R_STATUS, 0);
-	set(slot, R_STATUS, S_ACK);
-	set(slot, R_STATUS, S_ACK | S_DRIVER);
-	for (unsigned i = 0; i < 2; i++) {
-		set(slot, R_DRIVER_SEL, i);
-		set(slot, R_DRIVER, half[i]);
-	}
-	set(slot, R_STATUS, S_ACK | S_DRIVER | S_FEATURES);
+	if (slot == SLOTS)
+		bad("slots");
+	wr(slot, R_STATUS, 0);
+	agree(slot, features | F_VERSION_1);
 	for (unsigned q = 0; q < n; q++) {
 		r[q].slot = slot;
 		r[q].q = q;
-		set(slot, R_QSEL, q);
-		set(slot, R_QNUM, ENTRIES);
-		address(slot, R_DESC, r[q].desc);
-		address(slot, R_AVAIL, &r[q].avail);
-		address(slot, R_USED, &r[q].used);
-		set(slot, R_QREADY, 1);
+		if (!give_rings(slot, q, &r[q]))
+			bad("queues");
 	}
-	set(slot, R_STATUS, S_ACK | S_DRIVER | S_FEATURES | S_OK);
+	driver_ok(slot);
 }
 
 void submit(struct ring *r, unsigned first)
 {
 	r->avail.ring[r->avail.idx % ENTRIES] = (uint16_t)first;
 	__atomic_store_n(&r->avail.idx, (uint16_t)(r->avail.idx + 1), __ATOMIC_SEQ_CST);
-	set(r->slot, R_NOTIFY, r->q);
+	wr(r->slot, R_NOTIFY, r->q);
 }
 
 int reap(struct ring *r, uint32_t *len)
@@ -176,20 +118,14 @@ static unsigned block_of(unsigned i)
 static void blk_submit(unsigned i)
 {
 	unsigned b = block_of(i), out = turn[i] % 2;
-	struct desc *d = &blk.desc[3 * i];
 
 	if (out) {
 		written[b]++;
 		for (unsigned k = 0; k < BLOCK / 8; k++)
 			data[i][k] = pattern(b, k);
 	}
-	head[i] = (struct request){ .type = out, .sector = b * (BLOCK / 512) };
-	d[0] = (struct desc){ (uintptr_t)&head[i], sizeof(head[i]), DESC_NEXT,
-			      (uint16_t)(3 * i + 1) };
-	d[1] = (struct desc){ (uintptr_t)data[i], BLOCK,
-			      (uint16_t)(DESC_NEXT | (out ? 0 : DESC_WRITE)),
-			      (uint16_t)(3 * i + 2) };
-	d[2] = (struct desc){ (uintptr_t)&status[i], 1, DESC_WRITE, 0 };
+	head[i] = (struct virtio_blk_outhdr){ .type = out, .sector = b * (BLOCK / 512) };
+	blk_chain(&blk.desc[3 * i], 3 * i, &head[i], data[i], BLOCK, &status[i]);
 	status[i] = 0xff;
 	submit(&blk, 3 * i);
 }
@@ -298,14 +234,13 @@ static void report(uint64_t n_vsock)
 	print("\n");
 }
 
-__attribute__((noreturn)) void hostile(uint32_t cmdline);
-__attribute__((noreturn)) void hostile(uint32_t cmdline)
+void guest_main(uint32_t cmdline)
 {
 	(void)cmdline;
-	begin(slot_of(ID_RNG), &rng, 1, 0);
-	begin(slot_of(ID_BLK), &blk, 1, 0);
-	begin(slot_of(ID_BALLOON), balloon, 3, 1u << 5);
-	begin(slot_of(ID_CONSOLE), console, 2, 0);
+	begin(ID_RNG, &rng, 1, 0);
+	begin(ID_BLK, &blk, 1, 0);
+	begin(ID_BALLOON, balloon, 3, F_REPORTING);
+	begin(ID_CONSOLE, console, 2, 0);
 	vsock_begin();
 	for (unsigned i = 0; i < ENTRIES; i++)
 		rng_submit(i);

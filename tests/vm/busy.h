@@ -11,31 +11,21 @@
  */
 #ifndef TESTS_VM_BUSY_H
 #define TESTS_VM_BUSY_H
-#include "tests/vm/hostile.h"
+#include "tests/vm/driver.h"
 
 #define ENTRIES	16u
 
 struct ring {
-	struct desc desc[ENTRIES] __attribute__((aligned(16)));
-	struct { uint16_t flags, idx, ring[ENTRIES], event; } avail __attribute__((aligned(4)));
-	struct {
-		uint16_t flags, idx;
-		struct { uint32_t id, len; } ring[ENTRIES];
-		uint16_t event;
-	} used __attribute__((aligned(4)));
+	RINGS(ENTRIES);
 	unsigned slot, q;
 	uint16_t seen;
 };
 
-void *memset(void *p, int c, size_t n);
-void *memcpy(void *d, const void *s, size_t n);
+/* As say(), between two texts of the console, which go the same way. */
 void print(const char *text);
 __attribute__((noreturn)) void bad(const char *what);
-/* The slot of a device with this id, and, of a disk, with a size. */
-unsigned slot_of(uint32_t id);
-uint32_t get(unsigned slot, unsigned reg);
-/* Begin with a device: its queue @q is r[q], for q < n. @features: which of the low 32. */
-void begin(unsigned slot, struct ring *r, unsigned n, uint32_t features);
+/* Begin with the device of this id: its queue @q is r[q], for q < n. */
+void begin(uint32_t id, struct ring *r, unsigned n, uint64_t features);
 /* Make the chain that begins at descriptor @head available. */
 void submit(struct ring *r, unsigned head);
 /* The head of a chain that was used, and how much was written; -1: none. */

@@ -2,7 +2,6 @@
 /* busy_vsock.c - one stream connection, as the side that is connected to (virtio 1.2, 5.10). */
 #include "tests/vm/busy.h"
 
-#define ID_VSOCK	19u
 #define PIECE		1024u
 #define BUFFER		4096u
 #define RX_BUFFERS	8u
@@ -108,7 +107,7 @@ static void take(const struct packet *p)
 
 void vsock_begin(void)
 {
-	begin(slot_of(ID_VSOCK), ring, QUEUES, 0);
+	begin(ID_VSOCK, ring, QUEUES, 0);
 	for (unsigned i = 0; i < RX_BUFFERS; i++)
 		give(i);
 	give_event();

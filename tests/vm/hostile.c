@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hostile.c - registers, rings, and the order of things: every slot but one is
+ * hostile.c - rings, and the order of things: every slot but one is
  * attacked, that one has to work meanwhile, then it is attacked itself, and another
  * one has to work after a reset.
  */
@@ -10,64 +10,8 @@ struct rings rings[SLOTS][QMAX];
 struct desc table[2 * QSIZE] __attribute__((aligned(16)));
 unsigned char buffer[1 << 20];
 unsigned neighbour;
-static uint64_t state = 88172645463325252u;
 
-/* The compiler makes calls of these. */
-void *memset(void *p, int c, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		((volatile unsigned char *)p)[i] = (unsigned char)c;
-	return p;
-}
-
-void *memcpy(void *d, const void *s, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		((volatile unsigned char *)d)[i] = ((const unsigned char *)s)[i];
-	return d;
-}
-
-uint32_t rd(unsigned slot, unsigned reg)
-{
-	return *(volatile uint32_t *)(MMIO + slot * STRIDE + reg);
-}
-
-void wr(unsigned slot, unsigned reg, uint32_t v)
-{
-	*(volatile uint32_t *)(MMIO + slot * STRIDE + reg) = v;
-}
-
-uint64_t rnd(void)
-{
-	state ^= state << 13;
-	state ^= state >> 7;
-	return state ^= state << 17;
-}
-
-static void put(char c)
-{
-	__asm__ volatile("outb %0, %1" : : "a"(c), "Nd"((uint16_t)0xe9));
-}
-
-void say(const char *text)
-{
-	while (*text)
-		put(*text++);
-}
-
-void say_number(uint64_t v)
-{
-	char digits[20];
-	unsigned n = 0;
-
-	do
-		digits[n++] = (char)('0' + v % 10);
-	while (v /= 10);
-	while (n)
-		put(digits[--n]);
-}
-
-bool same(const char *a, const char *b)
+static bool same(const char *a, const char *b)
 {
 	while (*a && *a == *b)
 		a++, b++;
@@ -84,56 +28,30 @@ void reset(unsigned slot)
 
 void negotiate(unsigned slot, uint64_t without)
 {
-	uint64_t offered = 0;
-
-	wr(slot, R_STATUS, S_ACK);
-	wr(slot, R_STATUS, S_ACK | S_DRIVER);
-	for (unsigned half = 0; half < 2; half++) {
-		wr(slot, R_FEATURES_SEL, half);
-		offered |= (uint64_t)rd(slot, R_FEATURES) << 32 * half;
-	}
-	offered &= ~without;
-	for (unsigned half = 0; half < 2; half++) {
-		wr(slot, R_DRIVER_SEL, half);
-		wr(slot, R_DRIVER, (uint32_t)(offered >> 32 * half));
-	}
-	wr(slot, R_STATUS, S_ACK | S_DRIVER | S_FEATURES);
-}
-
-void set_address(unsigned slot, unsigned reg, const void *p)
-{
-	wr(slot, reg, (uint32_t)(uintptr_t)p);
-	wr(slot, reg + 4, (uint32_t)((uintptr_t)p >> 32));
+	agree(slot, offered(slot) & ~without);
 }
 
 void set_up(unsigned slot)
 {
-	for (unsigned q = 0; q < QMAX; q++) {
-		wr(slot, R_QSEL, q);
-		if (!rd(slot, R_QMAX))
+	for (unsigned q = 0; q < QMAX; q++)
+		if (!give_rings(slot, q, &rings[slot][q]))
 			return;
-		wr(slot, R_QNUM, QSIZE);
-		set_address(slot, R_DESC, rings[slot][q].desc);
-		set_address(slot, R_AVAIL, &rings[slot][q].avail);
-		set_address(slot, R_USED, &rings[slot][q].used);
-		wr(slot, R_QREADY, 1);
-	}
 }
 
 void start(unsigned slot)
 {
 	reset(slot);
-	negotiate(slot, 1ul << 29);		/* no event index: every notification counts */
+	negotiate(slot, F_EVENT_IDX);		/* so that every notification counts */
 	set_up(slot);
-	wr(slot, R_STATUS, S_ACK | S_DRIVER | S_FEATURES | S_OK);
+	driver_ok(slot);
 }
 
 void offer(unsigned slot, unsigned heads)
 {
 	for (unsigned q = 0; q < QMAX; q++) {
-		struct avail *a = &rings[slot][q].avail;
+		uint16_t *idx = &rings[slot][q].avail.idx;
 
-		__atomic_store_n(&a->idx, (uint16_t)(a->idx + heads), __ATOMIC_SEQ_CST);
+		__atomic_store_n(idx, (uint16_t)(*idx + heads), __ATOMIC_SEQ_CST);
 		wr(slot, R_NOTIFY, q);
 	}
 }
@@ -174,19 +92,6 @@ bool works(unsigned slot)
 
 /* ---- the course of a case ---- */
 
-static bool present(unsigned slot)
-{
-	return rd(slot, R_MAGIC) == 0x74726976 && rd(slot, R_DEVICE_ID);
-}
-
-static unsigned find(unsigned id)
-{
-	for (unsigned slot = 0; slot < SLOTS; slot++)
-		if (present(slot) && rd(slot, R_DEVICE_ID) == id)
-			return slot;
-	return SLOTS;
-}
-
 static void attack(const struct attack *a, unsigned slot)
 {
 	a->run(slot);
@@ -210,30 +115,14 @@ static const struct attack *attack_named(const char *name)
 	return NULL;
 }
 
-static const char *option(const char *line, const char *name)
-{
-	for (; *line; line++) {
-		const char *n = name, *l = line;
-
-		while (*n && *n == *l)
-			n++, l++;
-		if (!*n)
-			return l;
-	}
-	return "";
-}
-
-__attribute__((noreturn)) void hostile(uint32_t cmdline);
-__attribute__((noreturn)) void hostile(uint32_t cmdline)
+void guest_main(uint32_t cmdline)
 {
 	const char *line = (const char *)(uintptr_t)cmdline;
-	const char *name = option(line, "case="), *seed = option(line, "seed=");
-	const struct attack *a = attack_named(name);
+	const struct attack *a = attack_named(option(line, "case="));
 	unsigned rng = find(ID_RNG), console = find(ID_CONSOLE);
 
 	neighbour = rng;
-	while (*seed >= '0' && *seed <= '9')
-		state = state * 10 + (uint64_t)(*seed++ - '0');
+	rnd_seed(option(line, "seed="));
 	if (!a) {
 		say("no such case\n");
 	} else {
@@ -245,6 +134,5 @@ __attribute__((noreturn)) void hostile(uint32_t cmdline)
 		say(works(console) ? "alive\n" : "the console is dead\n");
 	}
 	say("done\n");
-	for (;;)
-		__asm__ volatile("pause");
+	stand_still();
 }

@@ -4,7 +4,6 @@
  * chains and break the rules of a disk, requests in flight. The disk that can be written is
  * the one that has limits, if any has.
  */
-#include <linux/virtio_blk.h>
 #include "tests/vm/hostile_io.h"
 
 #define QUEUES		4u
@@ -133,7 +132,7 @@ static void disk_rules(unsigned slot)
 		return;
 	ro = offers(slot, VIRTIO_BLK_F_RO);
 	capacity = config_u64(slot, 0);
-	io_begin(slot, NO_EVENTS);
+	io_begin(slot, F_EVENT_IDX);
 	for (unsigned q = 0; q < QUEUES; q++) {
 		for (unsigned i = 0; i < rows; i++)
 			good += refused(slot, q, &broken[i], ro, capacity);
@@ -170,7 +169,7 @@ static void disk_twice(unsigned slot)
 
 	if (!is_device(slot, ID_BLK) || offers(slot, VIRTIO_BLK_F_RO))
 		return;
-	io_begin(slot, NO_EVENTS);
+	io_begin(slot, F_EVENT_IDX);
 	for (unsigned i = 0; i < HEADS / 2; i++)
 		post(0, i, VIRTIO_BLK_T_IN, 0, BIG, 512);
 	io_notify(slot, 0);
@@ -191,13 +190,13 @@ static void disk_resets(unsigned slot)
 		return;
 	ro = offers(slot, VIRTIO_BLK_F_RO);
 	for (unsigned round = 0; round < 24; round++) {
-		io_begin(slot, round & 1 ? NO_EVENTS : 0);
+		io_begin(slot, round & 1 ? F_EVENT_IDX : 0);
 		fill(slot, ro);
 		for (unsigned i = rnd() % 4; i; i--)
 			rd(slot, R_STATUS);
 	}
 	/* No slot was lost. */
-	io_begin(slot, NO_EVENTS);
+	io_begin(slot, F_EVENT_IDX);
 	fill(slot, ro);
 	for (unsigned q = 0; q < QUEUES; q++)
 		if (io_all(slot, q))
@@ -213,7 +212,7 @@ static void disk_flood(unsigned slot)
 	if (!is_device(slot, ID_BLK))
 		return;
 	ro = offers(slot, VIRTIO_BLK_F_RO);
-	io_begin(slot, NO_EVENTS);
+	io_begin(slot, F_EVENT_IDX);
 	for (unsigned round = 0; round < 6; round++) {
 		fill(slot, ro);
 		say(works(neighbour) ? "alive meanwhile\n" : "the neighbour is dead\n");

@@ -3,15 +3,7 @@
 
 #define SPINS 3000000u		/* each of them leaves the guest */
 
-struct io {
-	struct desc desc[HEADS] __attribute__((aligned(16)));
-	struct { uint16_t flags, idx, ring[HEADS], event; } avail __attribute__((aligned(4)));
-	struct {
-		uint16_t flags, idx;
-		struct { uint32_t id, len; } ring[HEADS];
-		uint16_t event;
-	} used __attribute__((aligned(4)));
-};
+struct io { RINGS(HEADS); };
 
 static struct io io[QMAX];
 static struct desc tables[QMAX][HEADS][PARTS] __attribute__((aligned(16)));
@@ -23,13 +15,7 @@ bool is_device(unsigned slot, unsigned id)
 
 bool offers(unsigned slot, unsigned feature)
 {
-	wr(slot, R_FEATURES_SEL, feature / 32);
-	return rd(slot, R_FEATURES) >> feature % 32 & 1;
-}
-
-uint64_t config_u64(unsigned slot, unsigned off)
-{
-	return rd(slot, R_CONFIG + off) | (uint64_t)rd(slot, R_CONFIG + off + 4) << 32;
+	return offered(slot) >> feature & 1;
 }
 
 void tell(unsigned slot, const char *word, uint64_t v)
@@ -48,17 +34,9 @@ void io_begin(unsigned slot, uint64_t without)
 	wr(slot, R_STATUS, 0);
 	memset(io, 0, sizeof(io));
 	negotiate(slot, without);
-	for (unsigned q = 0; q < QMAX; q++) {
-		wr(slot, R_QSEL, q);
-		if (!rd(slot, R_QMAX))
-			break;
-		wr(slot, R_QNUM, HEADS);
-		set_address(slot, R_DESC, io[q].desc);
-		set_address(slot, R_AVAIL, &io[q].avail);
-		set_address(slot, R_USED, &io[q].used);
-		wr(slot, R_QREADY, 1);
-	}
-	wr(slot, R_STATUS, S_ACK | S_DRIVER | S_FEATURES | S_OK);
+	for (unsigned q = 0; q < QMAX && give_rings(slot, q, &io[q]); q++)
+		;
+	driver_ok(slot);
 }
 
 void io_post(unsigned q, unsigned head, const struct desc *part, unsigned parts)

@@ -7,13 +7,10 @@
 #define TESTS_VM_HOSTILE_IO_H
 #include "tests/vm/hostile.h"
 
-#define ID_BLK		2u
-#define ID_FS		26u
 #define HEADS		128u		/* of a queue */
 #define PARTS		4u		/* of a chain */
 #define BIG		0x2000000ul	/* memory that nothing else uses, up to MEM_END */
 #define BIG_BYTES	(MEM_END - BIG)
-#define NO_EVENTS	(1ul << 29)
 
 /* Reset, negotiate without the features @without, rings of HEADS for all queues, DRIVER_OK. */
 void io_begin(unsigned slot, uint64_t without);
@@ -30,7 +27,6 @@ bool io_one(unsigned slot, unsigned q, const struct desc *part, unsigned parts);
 void tell(unsigned slot, const char *word, uint64_t v);
 bool is_device(unsigned slot, unsigned id);
 bool offers(unsigned slot, unsigned feature);
-uint64_t config_u64(unsigned slot, unsigned off);
 
 /*
  * A device as it should be used, after a reset: the first bytes of its disk, of the file

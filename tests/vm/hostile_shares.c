@@ -190,7 +190,7 @@ static void shares_random(unsigned slot)
 {
 	if (!is_device(slot, ID_FS))
 		return;
-	io_begin(slot, NO_EVENTS);
+	io_begin(slot, F_EVENT_IDX);
 	(void)random_requests(slot, 2);		/* before FUSE_INIT */
 	tell(slot, "init", init(slot));
 	for (unsigned i = 0; i < 3; i++) {
@@ -212,7 +212,7 @@ static void shares_malformed(unsigned slot)
 
 	if (!is_device(slot, ID_FS))
 		return;
-	io_begin(slot, NO_EVENTS);
+	io_begin(slot, F_EVENT_IDX);
 	tell(slot, "init", init(slot));
 	for (unsigned q = HIPRIO; q <= REQUEST; q++) {
 		make(m, FUSE_GETATTR, ROOT, nodes, 16);
@@ -272,7 +272,7 @@ static void flood(unsigned slot, unsigned rounds)
 {
 	uint64_t node, fh;
 
-	io_begin(slot, NO_EVENTS);
+	io_begin(slot, F_EVENT_IDX);
 	if (!open_file(slot, "0", "big", &node, &fh))
 		return;
 	for (unsigned i = 0; i < rounds && !errors(5); i++) {
@@ -304,7 +304,7 @@ static void shares_orphaned(unsigned slot)
 	shares_serve(slot);
 	say("flood\n");
 	for (unsigned i = 0; i < 8; i++) {
-		io_begin(slot, NO_EVENTS);
+		io_begin(slot, F_EVENT_IDX);
 		fill(slot, ROOT, 1, 4096);
 		if (io_all(slot, REQUEST))
 			tell(slot, "failed", errors(5));
@@ -318,7 +318,7 @@ static void shares_resets(unsigned slot)
 	if (!is_device(slot, ID_FS))
 		return;
 	for (unsigned round = 0; round < 24; round++) {
-		io_begin(slot, round & 1 ? NO_EVENTS : 0);
+		io_begin(slot, round & 1 ? F_EVENT_IDX : 0);
 		if (!open_file(slot, "0", "big", &node, &fh))
 			return;
 		fill(slot, node, fh, round % 4 ? 65536 : DATA_MAX);
@@ -336,7 +336,7 @@ static void shares_stalled(unsigned slot)
 	if (!is_device(slot, ID_FS))
 		return;
 	for (unsigned round = 0; round < 2; round++) {
-		io_begin(slot, NO_EVENTS);
+		io_begin(slot, F_EVENT_IDX);
 		fill(slot, 77, 77, 4096);
 		say(works(neighbour) ? "alive meanwhile\n" : "the neighbour is dead\n");
 		tell(slot, "stalled", io_used(REQUEST));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hostile_start.S - to user mode and no further. The loader starts this as it would
+ * driver_start.S - to user mode and no further. The loader starts this as it would
  * start Linux; a few instructions later the rest runs at CPL 3, at the processor's
  * own speed even where guest kernels are emulated: the first 64 MiB and the devices
  * mapped one to one, interrupts off, every I/O port allowed, any exception the end.
@@ -11,13 +11,13 @@ _start:
 	mov	$pml4, %eax
 	mov	%rax, %cr3
 	lgdt	gdt_pointer(%rip)
-	mov	0x228(%rsi), %edi	/* cmd_line_ptr: the argument of hostile() */
+	mov	0x228(%rsi), %edi	/* cmd_line_ptr: the argument of guest_main() */
 	push	$0x13			/* SS: user data */
 	lea	stack_end(%rip), %rax
 	push	%rax
 	push	$0x3002			/* RFLAGS: IOPL 3 */
 	push	$0x1b			/* CS: user code */
-	lea	hostile(%rip), %rax
+	lea	guest_main(%rip), %rax
 	push	%rax
 	iretq
 
