@@ -8,7 +8,8 @@ here it is the command's own promises.
     if __name__ == "__main__":
         sys.exit(fake.main("word", globals()))
 
-A test is a function test_*, and fails by raising. Arguments are parts of the names to run.
+A test is a function test_*, and fails by raising (verdict.py). Arguments are parts of the
+names to run.
 """
 import os
 import select
@@ -20,24 +21,14 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(1, os.path.dirname(HERE))
+from verdict import Failure, Report, check, equal  # noqa: E402
+
 TOP = os.path.dirname(os.path.dirname(HERE))
 OUT = os.path.join(TOP, os.environ.get("O", "build"))
 SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
 SECONDS = 60
 RUN = [SANDBOX, "run", "--cold"]
-
-
-class Failure(AssertionError):
-    """What a test found."""
-
-
-def check(condition, text):
-    if not condition:
-        raise Failure(text)
-
-
-def equal(got, want, what):
-    check(got == want, f"{what}: got {got!r}, not {want!r}")
 
 
 class Place:
@@ -146,17 +137,13 @@ def main(word, module):
     for signo in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(signo, signal.SIG_DFL)
     tests = [(n[5:].replace("_", " "), f) for n, f in module.items() if n.startswith("test_")]
-    failed = 0
+    report = Report()
     for name, test in tests:
         if not all(w in name for w in sys.argv[1:]):
             continue
         place = Place()
         try:
-            test(place)
-            print(f"ok {word}: {name}", flush=True)
-        except (AssertionError, OSError, ValueError, subprocess.SubprocessError) as e:
-            failed += 1
-            print(f"not ok {word}: {name}: {e}", flush=True)
+            report.run(f"{word}: {name}", test, place)
         finally:
             place.close()
-    return failed != 0
+    return report.failed != 0

@@ -7,8 +7,8 @@ run in it, and the loop over a module's tests.
     if __name__ == "__main__":
         sys.exit(harness.main("word", globals()))
 
-A test is a function test_*, and fails by raising. Tests run in the order of the file; digits
-or one letter after `test_` are for the order of what is printed nowhere. One that is called
+A test is a function test_*, and fails by raising (verdict.py). Tests run in the order of the file;
+digits or one letter after `test_` are for the order of what is printed nowhere. One that is called
 test_long_* runs with TEST_LONG only. Arguments are parts of the names to run.
 """
 import json
@@ -22,6 +22,9 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(1, os.path.dirname(HERE))
+from verdict import Failure, Report, check, equal  # noqa: E402
+
 OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
 SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
 LONG = bool(os.environ.get("TEST_LONG"))
@@ -35,19 +38,6 @@ OWN = os.path.realpath(tempfile.mkdtemp(prefix="e2e-own-", dir="/tmp"))
 ENV = dict(os.environ, XDG_CACHE_HOME=os.path.join(OUT, f"test-cache-{os.geteuid()}"),
            XDG_STATE_HOME=f"{OWN}/state", XDG_RUNTIME_DIR=f"{OWN}/run",
            XDG_CONFIG_HOME=f"{OWN}/config", XDG_DATA_HOME=f"{OWN}/data")
-
-
-class Failure(AssertionError):
-    """What a test found."""
-
-
-def check(ok, what):
-    if not ok:
-        raise Failure(what)
-
-
-def equal(got, want, what):
-    check(got == want, f"{what}: got {got!r}, not {want!r}")
 
 
 # ---- the command -----------------------------------------------------------------------------
@@ -163,7 +153,7 @@ def tidy():
 def main(word, module, machines=lambda name: True, always=()):
     """Run @module's tests. @machines: does that one need a KVM? @always: names of tests that
     others build on, which are never left out."""
-    failed, words = 0, sys.argv[1:]
+    report, words = Report(), sys.argv[1:]
     kvm = os.access("/dev/kvm", os.R_OK | os.W_OK)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))     # of a time limit: tidy up first
     os.makedirs(ENV["XDG_CACHE_HOME"], exist_ok=True)
@@ -175,16 +165,9 @@ def main(word, module, machines=lambda name: True, always=()):
             if name not in always and not all(w in name for w in words):
                 continue
             if machines(name) and not kvm:
-                print(f"skip {word}: {title(name)}: /dev/kvm cannot be opened")
+                report.line("skip", f"{word}: {title(name)}", "/dev/kvm cannot be opened")
                 continue
-            begin = time.monotonic()
-            try:
-                test()
-                print(f"ok {word}: {title(name)}, {time.monotonic() - begin:.1f} s", flush=True)
-            except Exception as e:      # whatever it is, the other tests can still say something
-                failed += 1
-                kind = "" if isinstance(e, Failure) else f"{type(e).__name__}: "
-                print(f"not ok {word}: {title(name)}: {kind}{e}", flush=True)
+            report.run(f"{word}: {title(name)}", test)
     finally:
         tidy()
-    return failed != 0
+    return report.failed != 0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of sandbox-fsd share: a server with a mount on this host, and counting.
 
-A test is a function; what it returns does not matter, what it raises is why it failed. A Mount
-is a server with one share for each mode (rw, cow, ro), and what lies behind them:
+A test is a function, and fails by raising (verdict.py). A Mount is a server with one share for each
+mode (rw, cow, ro), and what lies behind them:
 
     m.rw, m.cow, m.ro        as clients see them
     m.host_rw, m.lower, m.upper, m.host_ro      the folders on the host
@@ -15,17 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 
-ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "../.."))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(1, os.path.dirname(HERE))
+from verdict import Report, Skip      # noqa: E402
+
+ROOT = os.path.dirname(os.path.dirname(HERE))
 # FSD: another server, as one with sanitizers (FSD_ARGS="--jail none").
 FSD = os.environ.get("FSD") or os.path.join(ROOT, os.environ.get("O", "build"), "sandbox-fsd")
 FSD_ARGS = os.environ.get("FSD_ARGS", "").split()
 LONG = os.environ.get("TEST_LONG", "0") not in ("", "0")
-
-
-class Skip(Exception):
-    """It cannot be tested on this host."""
 
 
 def wait_for(what, condition, seconds=20):
@@ -124,19 +123,10 @@ def failure(kind, function, *args, **kw):
 
 def main(tests):
     """Run those that are named in argv, or all. `ok NAME` and the like on stdout."""
-    failed = False
+    report = Report()
     for test in tests:
         name = "fs: " + (test.__doc__ or test.__name__).split("\n", maxsplit=1)[0].rstrip(".")
         if len(sys.argv) > 1 and not any(a in name or a in test.__name__ for a in sys.argv[1:]):
             continue
-        begin = time.monotonic()
-        try:
-            test()
-            print(f"ok {name}  ({time.monotonic() - begin:.1f} s)", flush=True)
-        except Skip as e:
-            print(f"skip {name}: {e}", flush=True)
-        except Exception as e:  # pylint: disable=broad-except
-            traceback.print_exc()
-            failed = True
-            print(f"not ok {name}: {type(e).__name__}: {e}".replace("\n", " "), flush=True)
-    return 1 if failed else 0
+        report.run(name, test)
+    return report.failed != 0

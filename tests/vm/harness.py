@@ -11,32 +11,20 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 
-TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(1, os.path.dirname(HERE))
+from verdict import Failure, Report, Skip, check, equal  # noqa: E402
+
+TOP = os.path.dirname(os.path.dirname(HERE))
 OUT = os.path.join(TOP, os.environ.get("O", "build"))
 BOOT_SECONDS = int(os.environ.get("BOOT_SECONDS", "600"))
 EXEC_SECONDS = int(os.environ.get("EXEC_SECONDS", "180"))
 SANITIZER = re.compile(r"WARNING: ThreadSanitizer|ERROR: \w+Sanitizer|runtime error:")
-
-
-class Failure(AssertionError):
-    """What a test found."""
-
-
-class Skip(Exception):
-    """Why a test could not run."""
-
-
-def check(condition, text):
-    if not condition:
-        raise Failure(text)
-
-
-def equal(got, want, what):
-    check(got == want, f"{what}: got {got!r}, not {want!r}")
 
 
 class Result:
@@ -222,32 +210,3 @@ class Group:
 
     def __init__(self, name, tests, end, **args):
         self.name, self.tests, self.end, self.args = name, tests, end, args
-
-
-class Report:
-    """Prints a line for each test, and counts."""
-
-    def __init__(self):
-        self.lock = threading.Lock()
-        self.failed = 0
-
-    def line(self, word, group, test, text=""):
-        name = test.replace("_", " ")
-        with self.lock:
-            self.failed += word == "not ok"
-            print(f"{word} vm {group}: {name}{': ' if text else ''}{text}", flush=True)
-
-    def run(self, group, name, function, *args):
-        """True when the test passed."""
-        begin = time.monotonic()
-        try:
-            text = function(*args)
-        except Skip as e:
-            self.line("skip", group, name, str(e))
-            return True
-        except Exception as e:  # whatever it is, it is this test's failure
-            self.line("not ok", group, name, f"{type(e).__name__}: {e}")
-            return False
-        self.line("ok", group, name, f"{text + ', ' if text else ''}"
-                  f"{time.monotonic() - begin:.1f} s")
-        return True

@@ -18,9 +18,12 @@ import test_hostile
 import test_served
 
 
+def title(group, name):
+    return f"vm {group}: {name.replace('_', ' ')}"
+
+
 def selected(group, name, words):
-    full = f"{group}: {name.replace('_', ' ')}"
-    return not words or any(w.replace("_", " ") in full for w in words)
+    return not words or any(w.replace("_", " ") in title(group, name) for w in words)
 
 
 def sanitized(vm):
@@ -30,22 +33,25 @@ def sanitized(vm):
 
 def run_guest(report, group, vmm, words):
     """One machine: boot, the group's tests, then its end. Nothing runs after a failed boot."""
+    def run(name, *call):
+        return report.run(title(group.name, name), *call)
+
     tests = [t for t in group.tests if selected(group.name, t.__name__, words)]
     ends = selected(group.name, group.end.__name__, words)
     if not tests and not ends:
         return
     vm = harness.Vm(group.name, vmm, **group.args)
     try:
-        if not report.run(group.name, "boots", lambda: f"{vm.boot().boot_ms / 1000:.1f} s boot"):
+        if not run("boots", lambda: f"{vm.boot().boot_ms / 1000:.1f} s boot"):
             for test in tests + [group.end]:
-                report.line("not ok", group.name, test.__name__, "the machine did not boot")
+                report.line("not ok", title(group.name, test.__name__), "the machine did not boot")
             return
         for test in tests:
-            if not report.run(group.name, test.__name__, test, vm):
+            if not run(test.__name__, test, vm):
                 print(vm.tail(), flush=True)
-        if not report.run(group.name, group.end.__name__, group.end, vm):
+        if not run(group.end.__name__, group.end, vm):
             print(vm.tail(), flush=True)
-        report.run(group.name, "no word from a sanitizer", sanitized, vm)
+        run("no word from a sanitizer", sanitized, vm)
     finally:
         vm.close()
 
@@ -59,7 +65,7 @@ def run_bare(report, vmm, words):
     for group, tests in BARE:
         for test in tests:
             if selected(group, test.__name__, words):
-                report.run(group, test.__name__, test, vmm)
+                report.run(title(group, test.__name__), test, vmm)
 
 
 def main():
@@ -73,7 +79,7 @@ def main():
     except OSError as e:
         for group, name in [(g, t.__name__) for g, tests in BARE for t in tests] + \
                 [(g.name, t.__name__) for g in test_guest.GROUPS for t in g.tests + [g.end]]:
-            report.line("skip", group, name, f"/dev/kvm: {e.strerror}")
+            report.line("skip", title(group, name), f"/dev/kvm: {e.strerror}")
         return 0
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         jobs = [pool.submit(run_guest, report, g, args.vmm, args.words)
@@ -81,7 +87,7 @@ def main():
         jobs.append(pool.submit(run_bare, report, args.vmm, args.words))
         for job in jobs:
             job.result()
-    return 1 if report.failed else 0
+    return report.failed != 0
 
 
 sys.exit(main())
