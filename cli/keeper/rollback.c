@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include "cli/keeper/priv.h"
 #include "cli/keeper/swap.h"
+#include "cli/machine/snapsum.h"
 #include "cli/run/launch.h"
 #include "cli/share/saved.h"
 #include "cli/store/event.h"
@@ -32,7 +33,9 @@ static int look(struct rollback *b)
 	struct snap_info i;
 	int rc = snap_info(c->vmm_at.path, b->dir, true, &i, b->e);
 
-	if (rc)
+	if (!rc)
+		rc = snapsum_check(b->dir, true, b->e);
+	if (rc < 0)
 		return rc;
 	if (i.memory != c->memory || i.cpus != c->cpus)
 		return err_say(b->e, -EINVAL, "the snapshot is of a machine of another size");

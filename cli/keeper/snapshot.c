@@ -83,6 +83,7 @@ static int prepare(struct keeper *k, struct saving *s, const char *name, struct 
 		.control_fd = k->m.mon.control_fd, .base = &k->m.origin,
 		.image = k->conf.root.ref ? k->conf.root.image.id : NULL,
 		.shared = &k->m.shared, .shares = &k->conf.shares, .disk = s->disk,
+		.brief = !strncmp(name, SNAPDIR_FORK, strlen(SNAPDIR_FORK)),
 	};
 	snapdir_sweep(s->parent);	/* only this process writes into it */
 	return 0;

@@ -11,12 +11,14 @@
 #include "cli/base/clone.h"
 #include "cli/base/rmtree.h"
 #include "cli/machine/snapdir.h"
+#include "cli/machine/snapsum.h"
 #include "cli/share/saved.h"
 
 static const char *const files[MONITOR_FILES] = { "state", "memory", "sums" };
 /* All files that can be in such a folder; the last is a template's, others a sandbox's. */
-static const char *const all[] = { "state", "memory", "sums", "base", "base-sums", "image",
-				   SAVED_LIST, SAVED_STATE, SNAPDIR_DISK, "key" };
+static const char *const all[] = { "state", "memory", "sums", "base", "base-sums",
+				   SNAPSUM_FILE, SNAPDIR_IMAGE, SAVED_LIST, SAVED_STATE,
+				   SNAPDIR_DISK, "key" };
 
 /* The file that is the memory of a machine restored from @dir: of a difference, its base. */
 static bool memory_of(int dir, struct stat *st, bool *diff)
@@ -120,7 +122,7 @@ static int sync_all(const int fd[MONITOR_FILES], const struct beside *b, struct 
 static int write_image(int dir, const char *image, struct err *e)
 {
 	auto_fd fd = !image ? -1 :
-		openat(dir, "image", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		openat(dir, SNAPDIR_IMAGE, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	size_t n = image ? strlen(image) : 0;
 
 	if (image && (fd < 0 || write(fd, image, n) != (ssize_t)n || fsync(fd)))
@@ -145,6 +147,8 @@ static int write_files(const struct snapdir_what *w, int dir, bool diff, struct 
 	}
 	if (!rc)
 		rc = monitor_snapshot(&s, fd, saved, e);
+	if (!rc)		/* the machine goes on meanwhile */
+		rc = snapsum_write(dir, !w->brief, e);
 	if (!rc)
 		rc = sync_all(fd, b, e);
 	close_all(fd);

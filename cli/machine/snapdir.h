@@ -19,6 +19,7 @@
 #define SNAPDIR_FORK	".fork-"	/* and a number: of the process that forks from there */
 #define SNAPDIR_SAVE_MS	600000
 #define SNAPDIR_DISK	"disk"			/* the content of the sandbox's disk */
+#define SNAPDIR_IMAGE	"image"			/* id of the guest's root */
 
 /* What a machine was restored from: a folder, and which file its memory was then. */
 struct snapdir_base {
@@ -43,6 +44,7 @@ struct snapdir_what {
 	struct shared *shared;	/* its server of folders, which are @shares; NULL: none */
 	const struct shares *shares;
 	int disk;		/* its disk's file, open for reading, not shared; -1: none */
+	bool brief;		/* no checksums of what is of any size (snapsum.h) */
 };
 
 /*

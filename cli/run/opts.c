@@ -7,6 +7,7 @@
 #include <limits.h>
 #include "cli/base/host.h"
 #include "cli/base/parse.h"
+#include "cli/machine/snapsum.h"
 #include "cli/run/conf.h"
 #include "cli/store/snapinfo.h"
 #include "cli/base/secret.h"
@@ -351,7 +352,9 @@ static int check_from(struct run_conf *c, struct err *e)
 		return err_say(e, -EINVAL, "the saved machine has another image as its root; leave "
 			       "out --image");
 	rc = snap_info(c->vmm_at.path, c->from_at.path, false, &i, e);
-	if (rc)
+	if (!rc)
+		rc = snapsum_check(c->from_at.path, false, e);
+	if (rc < 0)
 		return rc;
 	if (c->memory != RUN_MEMORY_DEFAULT && c->memory != i.memory)
 		return err_say(e, -EINVAL, "--memory asks for %s, but the saved machine has %s",

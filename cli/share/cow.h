@@ -80,6 +80,11 @@ int cow_flatten(int upper, int lower, struct err *e) must_check;
  * either. 0 or -errno with a sentence.
  */
 int cow_clone(int from, int to, bool link, struct err *e) must_check;
+/*
+ * The number of all entries below the folder @dir, which holds folders of changes, and a checksum
+ * of them. Nobody changes it meanwhile. 0 or -errno with a sentence.
+ */
+int cow_sum(int dir, uint64_t *n, uint32_t *crc, struct err *e) must_check;
 
 /* ---- for cow*.c ---- */
 

@@ -16,6 +16,7 @@ struct snap_info {
 	uint64_t disk;			/* bytes of the machine's own disk, which is here too; 0 */
 	int64_t saved;			/* seconds since 1970 */
 	bool diff, verified;
+	bool brief;			/* not told by the monitor: parts have no checksums */
 	char devices[SNAP_DEVICES_MAX];	/* names with spaces between */
 };
 

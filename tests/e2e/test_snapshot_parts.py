@@ -7,12 +7,16 @@ One sandbox has all of it but the image; the tests build on each other.
 """
 import json
 import os
+import shutil
 import signal
+import struct
+import subprocess
 import sys
 import harness
 import oci
 from harness import BOOT_S, LONG, OWN, RUN_S, at, check, equal, folder, good, read, refused, \
     start, tree, wait, write
+from test_snapshots import flip, seal, section
 
 # What goes on through all of this: a process that waits at a pipe, with files open in each share
 # and on the disk, to which it writes each word that comes.
@@ -78,10 +82,12 @@ def test_a_3_a_rollback_that_cannot_be_changes_nothing():
     # One that fails when the machine has ended already: what was on disk stays.
     good("snapshot", "rm", "--yes", "dev", "bad")
     good("snapshot", "create", "dev", "bad")
-    with open(os.path.join(box, "snapshots/bad/fs"), "r+b") as f:
-        f.write(b"no state")
+    with open(os.path.join(box, "snapshots/bad/state"), "r+b") as f:
+        saved = f.read()
+        f.seek(0)
+        f.write(seal(flip(saved, section(saved, b"HOST")[0])))
     sh("dev", "echo later >/w/a; echo later >/root/file; sync")
-    refused("the state of the shares is damaged", "rollback", "--yes", "dev", "bad")
+    refused("from another processor", "rollback", "--yes", "dev", "bad")
     good("start", "dev", limit=BOOT_S)
     equal(sh("dev", "cat /w/a /root/file"), "later\nlater\n", "after a rollback that failed")
     equal([n for n in os.listdir(box) if ".new" in n or ".old" in n], [], "what is left")
@@ -104,6 +110,50 @@ def test_a_4_the_keeper_serves_while_a_machine_is_saved():
         os.kill(server, signal.SIGCONT)
     equal([p.wait(60) for p in two], [0, 0], "the saves")
     good("snapshot", "rm", "--yes", "dev", "both0", "both1")
+
+
+def hurt(part, offset=None, length=None):
+    """One bit, or the end."""
+    path = at("hurt", part)
+    if length is not None:
+        os.truncate(path, length)
+        return
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        byte = f.read(1)
+        f.seek(offset)
+        f.write(bytes([byte[0] ^ 1]))
+
+
+def test_a_5_each_part_that_is_damaged_is_named():
+    """What a restore does not read to its end, a rollback does, which ends what runs."""
+    one = os.path.join(OWN, "state/sandbox/sandboxes/dev/snapshots/one")
+    (upper,) = os.listdir(os.path.join(one, "cow"))
+    changed = f"cow/{upper}/tree/a"
+    with open(os.path.join(one, "sums"), "rb") as f:
+        page = next(i for i, word in enumerate(struct.iter_unpack("<I", f.read())) if word[0])
+    size = {n: os.stat(os.path.join(one, n)).st_size for n in ("shares", "fs", "disk", "memory")}
+    cases = [("its disk file is damaged", False, "disk", 5 << 20, None),
+             ("its cow folder is damaged", False, changed, 3, None),
+             ("its cow folder is damaged", False, changed, None, 1),
+             (f"page {page} of its memory file is damaged", False, "memory", page << 12, None)]
+    for part in ("shares", "fs"):
+        cases += [(f"its {part} file is damaged", True, part, size[part] - 1, None),
+                  (f"its {part} file has 4 bytes, not {size[part]}", True, part, None, 4)]
+    for part in ("disk", "memory"):
+        cases += [(f"its {part} file has {size[part] // 2} bytes, not {size[part]}", True, part,
+                   None, size[part] // 2)]
+    cases += [("its parts file: the state is damaged", True, "parts", 60, None),
+              ("its parts file: the state is truncated", True, "parts", None, 60)]
+    for sentence, at_once, *what in cases:
+        subprocess.run(["cp", "-a", one, at("hurt")], check=True)
+        hurt(*what)
+        refused(sentence, "snapshot", "inspect", "--verify", at("hurt"))
+        refused(sentence, "rollback", "--yes", "dev", at("hurt"))
+        if at_once:
+            refused(sentence, "run", "--from", at("hurt"), "--", "true", status=125)
+        shutil.rmtree(at("hurt"))
+    goes_on("dev", "unhurt", "after all of them")
 
 
 def test_b_1_a_fork_has_changes_and_a_disk_of_its_own():

@@ -442,6 +442,10 @@ def seal(state):
     return state[:12] + struct.pack("<I", crc32c(state[16:])) + state[16:]
 
 
+def flip(state, at, bits=1):
+    return state[:at] + bytes([state[at] ^ bits]) + state[at + 1:]
+
+
 def section(state, tag):
     at = 24
     while at < len(state):
@@ -458,16 +462,13 @@ def test_what_is_damaged_foreign_or_of_another_version_is_refused():
         state = f.read()
     host, shape = section(state, b"HOST")[0], section(state, b"SHAP")[0]
 
-    def flip(at, bits=1):
-        return state[:at] + bytes([state[at] ^ bits]) + state[at + 1:]
-
     cases = {
         "is truncated": state[:-8],
         "this is not a saved state": b"no" + state[2:],
-        "its checksum does not match": flip(len(state) // 2),
+        "its checksum does not match": flip(state, len(state) // 2),
         "format version 9": state[:8] + b"\x09" + state[9:],
-        "from another processor": seal(flip(host)),
-        "describes no machine that can be": seal(flip(shape + 7, 0x80)),
+        "from another processor": seal(flip(state, host)),
+        "describes no machine that can be": seal(flip(state, shape + 7, 0x80)),
     }
     for i, (sentence, bad) in enumerate(cases.items()):
         folder = os.path.join(TOP, f"bad{i}")
