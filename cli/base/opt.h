@@ -35,7 +35,7 @@ struct opt {
 #define OPT_LATER(name, letter, arg) { name, letter, arg, NULL, NULL, NULL, 0 }
 /* Does not compile where the member is no @what. */
 #define OPT_AT(what, type, member) \
-	(offsetof(type, member) + 0 * sizeof(_Generic(((type *)0)->member, what: 1)))
+	(offsetof(type, member) + _Generic(((type *)0)->member, what: 0))
 
 /* As words: the names of the sandboxes that there are by then. */
 #define OPT_NAMES	"@names"
