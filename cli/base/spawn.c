@@ -5,6 +5,9 @@
  * Without root a pid namespace needs a user namespace around it; in it the ids
  * are what they were, so that the program can open what its user may open. Between
  * clone3 and exec only system calls are made, as in a child of fork.
+ *
+ * The person's environment, in which keys and tokens may be, stays here: it would be in the
+ * memory of a program that a guest attacks.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -18,9 +21,45 @@
 /* PF_IO_WORKER, PF_USER_WORKER: threads that are never in user space. */
 #define WORKER_FLAGS	(0x10u | 0x4000u)
 
+extern char **environ;
+
+/* ---- the environment ---- */
+
+/* What the loader and the run-time libraries ask for: how a program runs, not for whom. */
+static bool is_passed(const char *var)
+{
+	static const char end[] = "SAN_OPTIONS";
+	size_t n = strcspn(var, "=");
+
+	return !strncmp(var, "LD_", 3) || !strncmp(var, "MALLOC_", 7) ||
+	       !strncmp(var, "GLIBC_TUNABLES=", 15) ||
+	       (n >= sizeof(end) - 1 && !memcmp(var + n - (sizeof(end) - 1), end, sizeof(end) - 1));
+}
+
+char **spawn_env(struct err *e)
+{
+	/* A program that the person has named instead of ours is given what that may need. */
+	bool all = getenv("SANDBOX_VMM") || getenv("SANDBOX_FSD");
+	char *none = NULL, **own = environ ? environ : &none, **env;
+	size_t n = 0, k = 0;
+
+	while (own[n])
+		n++;
+	env = calloc(n + 1, sizeof(*env));
+	for (size_t i = 0; env && i < n; i++)
+		if (all || is_passed(own[i]))
+			env[k++] = own[i];
+	if (!env)
+		err_set(e, -ENOMEM, "environment");
+	return env;
+}
+
+/* ---- starting ---- */
+
 /* Prepared before, as the child may not format anything. */
 struct child {
 	const struct spawn *s;
+	char **env;
 	int fd[SPAWN_FDS_MAX];		/* above all that are wanted */
 	int self;			/* pidfd of the parent */
 	bool map;			/* it is in a user namespace of its own */
@@ -66,7 +105,7 @@ static void run_child(const struct child *c)
 		else if (dup2(c->fd[i], (int)i) < 0)
 			_exit(1);
 	syscall(SYS_close_range, s->nfd, ~0u, 0);
-	execv(s->argv[0], s->argv);
+	execve(s->argv[0], s->argv, c->env);
 	if (s->lost && write(s->lost_fd, s->lost, strlen(s->lost)) < 0)
 		_exit(1);
 	_exit(1);
@@ -120,6 +159,7 @@ static void drop(struct child *c)
 	for (unsigned i = 0; i < SPAWN_FDS_MAX; i++)
 		fd_cleanup(&c->fd[i]);
 	fd_cleanup(&c->self);
+	free(c->env);
 }
 
 pid_t spawn_start(const struct spawn *s, int *pidfd, struct err *e)
@@ -129,6 +169,9 @@ pid_t spawn_start(const struct spawn *s, int *pidfd, struct err *e)
 
 	for (unsigned i = 0; i < SPAWN_FDS_MAX; i++)
 		c.fd[i] = -1;
+	c.env = spawn_env(e);
+	if (!c.env)
+		return e->code;
 	c.self = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	pid = c.self < 0 ? -errno : 0;
 	for (unsigned i = 0; !pid && i < s->nfd; i++) {

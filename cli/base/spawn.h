@@ -26,6 +26,11 @@ struct spawn {
 };
 
 /*
+ * What of this process's environment it gets: nothing of the person's. Freed by the caller (the
+ * array alone); NULL with a sentence.
+ */
+char **spawn_env(struct err *e) must_check;
+/*
  * Start it. Returns its pid, as seen from here, and a pidfd in *pidfd; or -errno with a
  * sentence. Main thread only; the caller reaps it. The descriptors stay the caller's.
  */

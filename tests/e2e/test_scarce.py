@@ -35,7 +35,11 @@ class Order:
             f.truncate(64)
         with open(path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 64)
-        self.env = {"LD_PRELOAD": FAIL, "FAIL_FILE": path}
+        # Only programs that are named get this environment.
+        self.env = {"LD_PRELOAD": FAIL, "FAIL_FILE": path} | {
+            f"SANDBOX_{x.upper()}": os.environ.get(f"SANDBOX_{x.upper()}",
+                                                   os.path.join(OUT, f"sandbox-{x}"))
+            for x in ("vmm", "fsd")}
 
     def give(self, call, lasting=False):
         self.map[8:64] = struct.pack("<qqii32s", 0, lasting, 0, 0, b"")
