@@ -99,9 +99,15 @@ const char *proto_attr_str(const struct proto_attr *a, size_t max)
 	return (const char *)a->val;
 }
 
-/* Bytes of the character that @p begins with; 0: none that may be shown. */
-static size_t char_len(const unsigned char *p)
+/* Changes the order in which what follows is shown, so that a line reads as another one. */
+static bool turns(uint32_t c)
 {
+	return (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+size_t proto_char(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
 	static const uint32_t least[] = { 0, 0x20, 0xa0, 0x800, 0x10000 };
 	size_t n = *p < 0x80 ? 1 : *p < 0xc0 || *p > 0xf7 ? 0 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;
 	uint32_t c = n < 2 ? *p : *p & (0x7fu >> n);
@@ -111,13 +117,14 @@ static size_t char_len(const unsigned char *p)
 			return 0;
 		c = c << 6 | (p[i] & 0x3f);
 	}
-	return c < least[n] || c == 0x7f || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ? 0 : n;
+	return c < least[n] || c == 0x7f || (c >= 0xd800 && c < 0xe000) || c > 0x10ffff ||
+	       turns(c) ? 0 : n;
 }
 
 void proto_tame(char *text)
 {
 	while (*text) {
-		size_t n = char_len((const unsigned char *)text);
+		size_t n = proto_char(text);
 
 		if (!n)
 			*text = '?';

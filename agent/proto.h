@@ -278,8 +278,13 @@ bool proto_rd_attr(struct proto_rd *r, struct proto_attr *a);
 int proto_attr_u64(const struct proto_attr *a, uint64_t *out);
 /* String attribute: a NUL at the end and nowhere else; `max` counts it. NULL when not so. */
 const char *proto_attr_str(const struct proto_attr *a, size_t max);
-/* For a person's terminal, and for JSON: each byte of a control character, or that is no UTF-8, is
- * made a '?'. */
+/*
+ * Bytes of the character of UTF-8 at the start of @text, which ends with a NUL; 0 if there is none,
+ * or none that may be shown to a person: a control character, also of the second set (U+0080 to
+ * U+009F), or one that changes the direction of writing.
+ */
+size_t proto_char(const char *text);
+/* For a person's terminal, and for JSON: each byte of what is no such character becomes a '?'. */
 void proto_tame(char *text);
 /* A string attribute, tamed, copied to `text` (max bytes). */
 int proto_attr_text(const struct proto_attr *a, char *text, size_t max);

@@ -13,9 +13,11 @@
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include "agent/proto.h"
 #include "cli/share/cow.h"
 
-#define BINARY_LOOK 8192u
+#define BINARY_LOOK	8192u
+#define CHAR_BYTES	4u		/* of UTF-8, at most */
 
 extern char **environ;
 
@@ -82,24 +84,47 @@ static bool is_binary(int fd)
 	return n > 0 && memchr(buf, 0, (size_t)n);
 }
 
+/*
+ * What a terminal shows, with the rest escaped. @n bytes and a NUL; how many were written: the
+ * last ones may be the beginning of a character, unless @end.
+ */
+static size_t put_safely(const char *p, size_t n, bool end, FILE *out)
+{
+	for (size_t i = 0, len; i < n; i += len) {
+		unsigned char c = (unsigned char)p[i];
+
+		len = c == '\n' || c == '\t' ? 1 : proto_char(p + i);
+		if (!len && !end && n - i < CHAR_BYTES && c >= 0xc0)
+			return i;
+		if (len)
+			fwrite(p + i, 1, len, out);
+		else
+			fprintf(out, "\\%03o", c);
+		len += !len;
+	}
+	return n;
+}
+
 /* Its output, from the third line on: the first two are ours. */
 static void copy_lines(int from, bool safe, FILE *out)
 {
+	char buf[4096 + CHAR_BYTES];
+	size_t have = 0, done;
 	unsigned line = 0;
-	char buf[4096];
 	ssize_t n;
 
-	while ((n = read(from, buf, sizeof(buf))) > 0 || (n < 0 && errno == EINTR))
-		for (ssize_t i = 0; i < n; i++) {
-			unsigned char c = (unsigned char)buf[i];
-
-			if (line < 2)
-				line += c == '\n';
-			else if (safe && c != '\n' && c != '\t' && (c < ' ' || c == 0x7f))
-				fprintf(out, "\\%03o", c);
-			else
-				putc(c, out);
-		}
+	while ((n = read(from, buf + have, 4096)) > 0 || (n < 0 && errno == EINTR)) {
+		have += n > 0 ? (size_t)n : 0;
+		buf[have] = '\0';
+		for (done = 0; done < have && line < 2; done++)
+			line += buf[done] == '\n';
+		done += safe ? put_safely(buf + done, have - done, false, out) :
+			       fwrite(buf + done, 1, have - done, out);
+		memmove(buf, buf + done, have - done);
+		have -= done;
+	}
+	buf[have] = '\0';
+	put_safely(buf, have, true, out);
 }
 
 /* @old and @new: open files, or -1 for nothing. */

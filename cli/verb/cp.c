@@ -93,9 +93,7 @@ static int child_end(struct child *c, struct err *e)
 		return 0;
 	if (!*text)
 		return err_say(e, -EIO, "the process that packs or unpacks was killed");
-	for (char *p = text; *p; p++)	/* names of the guest's */
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
+	proto_tame(text);		/* names of the guest's */
 	return err_say(e, WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO, "%s", text);
 }
 

@@ -107,7 +107,7 @@ static const char *scan(void)
 
 static const char *diff(bool safe)
 {
-	static char text[8192];
+	static char text[16384];
 	FILE *f = fmemopen(text, sizeof(text), "w");
 
 	scan();
@@ -449,6 +449,26 @@ Test(cli_cow, a_diff_says_what_lines_cannot)
 	cr_expect(strstr(text, "+\\033[31mred"), "%s", text);
 	cr_expect(!strchr(text, 033), "%s", text);
 	cr_expect(strchr(diff(false), 033), "not escaped where it goes to a file");
+}
+
+/* CSI is one character, too; and who looks before he applies sees what he applies. */
+Test(cli_cow, a_diff_moves_no_cursor)
+{
+	const char *text;
+
+	sh("printf 'a\\302\\233mb\\n\\342\\200\\256evil\\n\\303\\244\\342\\202\\254\\n\\233\\n' >up/n;"
+	   "printf '\\342\\202' >>up/n");
+	text = diff(true);
+	cr_expect(strstr(text, "+a\\302\\233mb\n"), "%s", text);
+	cr_expect(strstr(text, "+\\342\\200\\256evil\n"), "%s", text);
+	cr_expect(strstr(text, "+\xc3\xa4\xe2\x82\xac\n"), "%s", text);
+	cr_expect(strstr(text, "+\\233\n+\\342\\202"), "%s", text);
+	cr_expect(strstr(diff(false), "+a\xc2\x9bmb\n"), "not escaped where it goes to a file");
+	/* Characters across the pieces in which it is read. */
+	sh("awk 'BEGIN { for (i = 0; i < 9; i++) { for (k = 0; k < 251; k++)"
+	   " printf \"\\303\\244\\342\\202\\254\"; print \"\" } }' >up/n");
+	text = diff(true);
+	cr_expect(!strchr(text + 200, '\\'), "%s", text);
 }
 
 Test(cli_cow, depth_is_bounded)
