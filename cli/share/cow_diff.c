@@ -17,6 +17,7 @@
 #include "cli/share/cow.h"
 
 #define BINARY_LOOK	8192u
+#define LINES_MAX	(64 << 20)	/* of a file; diff(1) keeps both in memory */
 #define CHAR_BYTES	4u		/* of UTF-8, at most */
 
 extern char **environ;
@@ -82,6 +83,13 @@ static bool is_binary(int fd)
 	ssize_t n = fd < 0 ? 0 : pread(fd, buf, sizeof(buf), 0);
 
 	return n > 0 && memchr(buf, 0, (size_t)n);
+}
+
+static bool is_large(int fd)
+{
+	struct stat st;
+
+	return fd >= 0 && (fstat(fd, &st) || st.st_size > LINES_MAX);
 }
 
 /*
@@ -231,8 +239,8 @@ int cow_diff(int upper, int lower, const struct cow_change *c, const char *prefi
 	}
 	if (c->kind == COW_MODE || (old < 0 && new < 0))
 		return 0;
-	if (is_binary(old) || is_binary(new)) {
-		put_file("Binary files ", "a/", prefix, c->path, old >= 0, out);
+	if (is_binary(old) || is_binary(new) || is_large(old) || is_large(new)) {
+		put_file(is_binary(old) || is_binary(new) ? "Binary files " : "Large files ", "a/", prefix, c->path, old >= 0, out);
 		put_file(" and ", "b/", prefix, c->path, new >= 0, out);
 		fputs(" differ\n", out);
 		return 0;

@@ -464,6 +464,9 @@ Test(cli_cow, a_diff_moves_no_cursor)
 	cr_expect(strstr(text, "+\xc3\xa4\xe2\x82\xac\n"), "%s", text);
 	cr_expect(strstr(text, "+\\233\n+\\342\\202"), "%s", text);
 	cr_expect(strstr(diff(false), "+a\xc2\x9bmb\n"), "not escaped where it goes to a file");
+	/* What takes more memory than the guest had to spend is not compared. */
+	sh("truncate -s 65M up/n; yes | dd of=up/n conv=notrunc bs=8k count=1 status=none");
+	cr_expect(strstr(diff(true), "\nLarge files /dev/null and b/n differ\n"), "%s", diff(true));
 	/* Characters across the pieces in which it is read. */
 	sh("awk 'BEGIN { for (i = 0; i < 9; i++) { for (k = 0; k < 251; k++)"
 	   " printf \"\\303\\244\\342\\202\\254\"; print \"\" } }' >up/n");
