@@ -90,10 +90,15 @@ int places_state(struct place *p, struct err *e)
 	return rc ? rc : make_private(p->path, true, e);
 }
 
+int places_data(struct place *p, struct err *e)
+{
+	return xdg(p, "XDG_DATA_HOME", ".local/share", e);
+}
+
 int places_images(struct place *p, struct err *e)
 {
 	struct place data;
-	int rc = xdg(&data, "XDG_DATA_HOME", ".local/share", e);
+	int rc = places_data(&data, e);
 
 	if (!rc)
 		rc = make_private(data.path, true, e);

@@ -20,6 +20,8 @@ struct place { char path[PLACES_MAX]; };
 int places_runtime(struct place *p, struct err *e) must_check;
 /* $XDG_STATE_HOME/sandbox, made if need be; ours alone, mode 0700. */
 int places_state(struct place *p, struct err *e) must_check;
+/* $XDG_DATA_HOME/sandbox; not made. */
+int places_data(struct place *p, struct err *e) must_check;
 /* $XDG_DATA_HOME/sandbox/images, made if need be; ours alone, mode 0700. */
 int places_images(struct place *p, struct err *e) must_check;
 /* $XDG_CONFIG_HOME/sandbox; not made. */

@@ -227,6 +227,7 @@ int cow_diff(int upper, int lower, const struct cow_change *c, const char *prefi
 {
 	auto_fd old = open_side(lower, c->path, c->old_mode);
 	auto_fd new = open_side(upper, c->path, c->new_mode);
+	bool binary;
 
 	if (S_ISDIR(c->old_mode) || S_ISDIR(c->new_mode)) {
 		cow_print(c, prefix, out);
@@ -239,8 +240,10 @@ int cow_diff(int upper, int lower, const struct cow_change *c, const char *prefi
 	}
 	if (c->kind == COW_MODE || (old < 0 && new < 0))
 		return 0;
-	if (is_binary(old) || is_binary(new) || is_large(old) || is_large(new)) {
-		put_file(is_binary(old) || is_binary(new) ? "Binary files " : "Large files ", "a/", prefix, c->path, old >= 0, out);
+	binary = is_binary(old) || is_binary(new);
+	if (binary || is_large(old) || is_large(new)) {
+		put_file(binary ? "Binary files " : "Large files ", "a/", prefix, c->path, old >= 0,
+			 out);
 		put_file(" and ", "b/", prefix, c->path, new >= 0, out);
 		fputs(" differ\n", out);
 		return 0;

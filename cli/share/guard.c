@@ -10,11 +10,14 @@
 #include "cli/share/guard.h"
 #include "cli/base/places.h"
 
+#define OWN_PLACES 5
+
 static const char *const in_home[] = {
 	".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config/gh", ".config/gcloud",
 	".config/op", ".config/sops", ".password-store", ".netrc", ".pypirc", ".npmrc",
 };
-static const char *const in_root[] = { "/root", "/etc" };
+/* In /proc are the memory and the environment of whatever this user runs. */
+static const char *const in_root[] = { "/root", "/etc", "/proc", "/sys" };
 
 bool guard_inside(const char *path, const char *folder)
 {
@@ -119,19 +122,32 @@ static char *sudo_home(void)
 	return pw && pw->pw_dir && *pw->pw_dir == '/' && pw->pw_dir[1] ? strdup(pw->pw_dir) : NULL;
 }
 
+/*
+ * What this program believes: images that others are started from, settings that say what is
+ * shared with whom, state.
+ */
+static int own_places(struct place p[static OWN_PLACES], struct err *e)
+{
+	static int (*const find[OWN_PLACES])(struct place *p, struct err *e) = {
+		places_state, places_cache, places_runtime, places_data, places_config,
+	};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < OWN_PLACES; i++)
+		rc = find[i](&p[i], e);
+	return rc;
+}
+
 int guard_check_here(const char *src, struct err *e)
 {
 	const struct passwd *pw = getpwuid(geteuid());
-	const char *env = getenv("HOME"), *homes[4] = { NULL }, *own[4] = { NULL };
+	const char *env = getenv("HOME"), *config = getenv("SANDBOX_CONFIG");
+	const char *homes[4] = { NULL }, *own[OWN_PLACES + 2] = { NULL };
 	auto_mem char *theirs = sudo_home();
-	struct place state = { "" }, cache = { "" }, runtime = { "" };
+	struct place place[OWN_PLACES];
 	const struct guard_host host = { .homes = homes, .own = own, .resolve = resolve };
-	int n = 0, rc = places_state(&state, e);
+	int n = 0, rc = own_places(place, e);
 
-	if (!rc)
-		rc = places_cache(&cache, e);
-	if (!rc)
-		rc = places_runtime(&runtime, e);
 	if (rc)
 		return rc;
 	if (env && *env == '/' && env[1])
@@ -140,8 +156,9 @@ int guard_check_here(const char *src, struct err *e)
 		homes[n++] = pw->pw_dir;
 	if (theirs)
 		homes[n++] = theirs;
-	own[0] = state.path;
-	own[1] = cache.path;
-	own[2] = runtime.path;
+	for (n = 0; n < OWN_PLACES; n++)
+		own[n] = place[n].path;
+	if (config && *config == '/')
+		own[n] = config;
 	return guard_check(src, &host, e);
 }

@@ -282,6 +282,12 @@ def test_guarded_places_and_overlaps_need_yes():
             (f"{home}/.config", f"contains {home}/.config/gh"), ("/", "/ is guarded"),
             ("/etc", "/etc is guarded"), (TOP, f"contains {home}")):
         refused(sentence, "create", "--dry-run", "g", "-v", f"{place}:/x", **more)
+    # What the program itself believes: a guest that writes there is started as it likes next time.
+    for own, name in (("data", "XDG_DATA_HOME"), ("config", "XDG_CONFIG_HOME")):
+        os.makedirs(f"{home}/{own}/sandbox")
+        for place in ("", "/sandbox"):
+            refused(f"{home}/{own}/sandbox", "create", "--dry-run", "g", "-v",
+                    f"{home}/{own}{place}:/x", env={**more["env"], name: f"{home}/{own}"}, status=2)
     both = ["-v", f"{home}/project:/x", "-v", f"{home}/links:/y"]
     inside = ["-v", f"{home}/project:/x", "-v", f"{home}/project:/y:ro"]
     good("create", "--dry-run", "g", *both, env=more["env"])

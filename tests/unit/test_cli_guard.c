@@ -54,6 +54,8 @@ Test(cli_guard, each_guarded_place_its_parents_and_what_is_in_it)
 	refused("/etc/ssl", &ann, "lies in /etc");
 	refused("/root", &ann, "/root is guarded");
 	refused("/root/work", &ann, "lies in /root");
+	refused("/proc", &ann, "/proc is guarded");
+	refused("/sys/fs", &ann, "lies in /sys");
 }
 
 Test(cli_guard, a_home_and_the_whole_tree)

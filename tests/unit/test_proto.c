@@ -294,8 +294,8 @@ Test(proto, what_is_no_text_or_moves_a_cursor_is_tamed)
 	cr_expect_str_eq(tame("a\33[2Jb\nc\td\x7f"), "a?[2Jb?c?d?");
 	cr_expect_str_eq(tame("\xc2\x9b" "31m"), "??31m", "the same in one character");
 	cr_expect_str_eq(tame("\x9b\xff\xfe"), "???");
-	cr_expect_str_eq(tame("a\xe2\x80\xae" "b\xe2\x81\xa6" "c\xe2\x80\xa7"), "a???b???c\xe2\x80\xa7",
-			 "what turns the direction");
+	cr_expect_str_eq(tame("a\xe2\x80\xae" "b\xe2\x81\xa6" "c\xe2\x80\xa7"),
+			 "a???b???c\xe2\x80\xa7", "what turns the direction");
 	cr_expect_str_eq(tame("cut \xe2\x82"), "cut ??");
 	cr_expect_str_eq(tame("\xc0\xaf \xe0\x80\xaf \xed\xa0\x80 \xf4\x90\x80\x80"),
 			 "?? ??? ??? ????", "too long, halves of pairs, beyond the end");
