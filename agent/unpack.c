@@ -272,7 +272,9 @@ static int set_meta(int dir, const char *name, bool owner)
 	/* Before the mode: a change of owner clears set-user-id. */
 	if (owner && fchownat(dir, name, ent.uid, ent.gid, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno;
-	if (ent.type != '2' && fchmodat(dir, name, ent.mode, 0) < 0)
+	/* A guest that shares the folder can put a link in the place of what was just made. */
+	if (ent.type != '2' &&
+	    fchmodat(dir, name, ent.mode, how->strict ? AT_SYMLINK_NOFOLLOW : 0) < 0)
 		return errno;
 	ts[1].tv_sec = (time_t)ent.mtime;
 	ts[1].tv_nsec = ent.mtime_ns;

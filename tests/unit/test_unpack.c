@@ -179,6 +179,46 @@ Test(unpack, a_file_replaces_a_link_and_does_not_follow_it)
 	cr_expect(S_ISREG(st.st_mode));
 }
 
+/* The target is a folder that the guest shares, and it is quick. */
+Test(unpack, a_mode_is_not_set_through_a_link)
+{
+	static const uint8_t end[2 * TAR_BLOCK];
+	char in[96], d[112], was[112];
+	struct stat st;
+	uint8_t bytes[8192];
+	ssize_t len;
+	int status, p[2];
+
+	entry('5', "d/", "", "", 0777);
+	entry('0', "f", "", "x", 0644);
+	lseek(archive, 0, SEEK_SET);
+	len = read(archive, bytes, sizeof(bytes));
+	snprintf(in, sizeof(in), "%s/in", top);
+	snprintf(d, sizeof(d), "%s/d", in);
+	snprintf(was, sizeof(was), "%s/was", in);
+	cr_assert(len > 0 && pipe(p) == 0);
+	if (fork() == 0) {
+		struct unpack u = { .root = open(in, O_RDONLY | O_DIRECTORY), .strict = true };
+
+		dup2(p[0], 0);
+		dup2(open("/dev/null", O_WRONLY), 2);
+		close(p[1]);
+		_exit(unpack(&u));
+	}
+	cr_assert_eq(write(p[1], bytes, (size_t)len), len);
+	while (!there("in/f", &st))
+		usleep(1000);
+	cr_assert(rename(d, was) == 0 && symlink("../out", d) == 0);
+	cr_assert_eq(write(p[1], end, sizeof(end)), (ssize_t)sizeof(end));
+	close(p[1]);
+	close(p[0]);
+	cr_assert_gt(wait(&status), 0);
+	cr_expect(WIFEXITED(status) && WEXITSTATUS(status) != 0, "it is said");
+	cr_assert(there("out", &st));
+	cr_expect_eq(st.st_mode & 07777, 0755, "%o", st.st_mode);
+	cr_assert_eq(unlink(d), 0);
+}
+
 Test(unpack, hard_links_devices_and_fifos)
 {
 	static const char types[] = "1346";
