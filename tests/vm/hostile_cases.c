@@ -271,14 +271,21 @@ static void random_desc(struct desc *all, unsigned i)
 /*
  * Messages at random. A balloon takes them for numbers of pages, at any alignment, to be taken
  * away: without the bytes 0x10 to 0x1f no number is one of 16 to 32 MiB, where this program is.
+ * Nor may such a number stand at the other places that random_desc() knows.
  */
 static void random_messages(bool balloon)
 {
+	volatile uintptr_t low = 0, end = MEM_END - 64;
+
 	for (unsigned i = 0; i < sizeof(buffer); i += 8)
 		*(uint64_t *)(void *)(buffer + i) = rnd() % 4 ? rnd() % 512 : rnd();
-	for (unsigned i = 0; balloon && i < sizeof(buffer); i++)
+	if (!balloon)
+		return;
+	for (unsigned i = 0; i < sizeof(buffer); i++)
 		if (buffer[i] >> 4 == 1)
 			buffer[i] ^= 0x20;
+	memset((void *)low, 0, sizeof(buffer));
+	memset((void *)end, 0, 64);
 }
 
 /* Rings that look like rings, mostly; and they change while they are read. */
