@@ -121,8 +121,9 @@ static void check_speed(struct doctor_finding *f)
 	else if (emulates_kernels())
 		doctor_set(f, DOCTOR_WARN, "for full speed use a machine with VT-x or SVM (nested "
 			   "virtualization in a cloud); stock kernels do not run here, the one that "
-			   "comes with sandbox does", "this KVM emulates the guest's kernel: a start "
-			   "takes about a minute, guest programs run at full speed");
+			   "comes with sandbox does", "this KVM emulates the guest's kernel: guest "
+			   "programs run at full speed, their system calls and a cold boot (half a "
+			   "minute, once for a template) do not");
 	else
 		doctor_set(f, DOCTOR_OK, NULL, "guest kernels run natively");
 }
