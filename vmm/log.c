@@ -15,8 +15,6 @@ static struct {
 	const char *name;
 	int tee;
 	size_t unshown;			/* console bytes that the tee would not take */
-	size_t head, used;		/* ring: next byte to write, bytes held */
-	char ring[LOG_CONSOLE_BYTES];
 } state = { .lock = PTHREAD_MUTEX_INITIALIZER, .max = LOG_LEVEL_WARN,
 	    .name = "sandbox-vmm", .tee = -1 };
 
@@ -152,21 +150,7 @@ void log_guest(struct log_limit *limit, const char *fmt, ...)
 
 void log_console(const void *buf, size_t len)
 {
-	const char *p = buf;
-
 	pthread_mutex_lock(&state.lock);
-	for (size_t left = len; left;) {
-		size_t n = sizeof(state.ring) - state.head;
-
-		if (n > left)
-			n = left;
-		memcpy(state.ring + state.head, p, n);
-		p += n;
-		left -= n;
-		state.head = (state.head + n) % sizeof(state.ring);
-		state.used = state.used + n < sizeof(state.ring) ? state.used + n :
-								     sizeof(state.ring);
-	}
 	tee(buf, len);
 	pthread_mutex_unlock(&state.lock);
 }
@@ -176,27 +160,4 @@ void log_console_tee(int fd)
 	pthread_mutex_lock(&state.lock);
 	state.tee = fd;
 	pthread_mutex_unlock(&state.lock);
-}
-
-size_t log_console_tail(char *dst, size_t len)
-{
-	size_t n, at;
-
-	pthread_mutex_lock(&state.lock);
-	n = len < state.used ? len : state.used;
-	at = (state.head + sizeof(state.ring) - n) % sizeof(state.ring);
-	for (size_t i = 0; i < n; i++)
-		dst[i] = state.ring[(at + i) % sizeof(state.ring)];
-	pthread_mutex_unlock(&state.lock);
-	return n;
-}
-
-void log_console_dump(int fd)
-{
-	char *copy = malloc(LOG_CONSOLE_BYTES);
-
-	if (!copy)
-		return;
-	write_all(fd, copy, log_console_tail(copy, LOG_CONSOLE_BYTES));
-	free(copy);
 }

@@ -6,9 +6,9 @@
  * program's name. What a guest can provoke is said through a struct log_limit,
  * which lets LOG_BURST lines through and then one per second, counting the rest.
  *
- * The guest's console (virtio-console or the boot-time log port) is kept in one
- * ring of LOG_CONSOLE_BYTES per process; the oldest bytes go first. One process
- * is one virtual machine, so this is the only global state of the monitor.
+ * What the guest's console says (virtio-console or the boot-time log port) goes to one
+ * descriptor and is not kept. One process is one virtual machine, so this is the only
+ * global state of the monitor.
  *
  * Every function may be called from any thread.
  */
@@ -19,7 +19,6 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARN, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 #define LOG_BURST 8u
-#define LOG_CONSOLE_BYTES (64u << 10)
 
 struct log_limit { uint64_t second; unsigned said, dropped; };
 
@@ -34,15 +33,11 @@ void log_say(enum log_level level, const char *fmt, ...) printf_like(2, 3);
  */
 void log_guest(struct log_limit *limit, const char *fmt, ...) printf_like(2, 3);
 
-/* Guest console output: @len bytes are added to the ring, and copied to the tee if there is one. */
+/* Guest console output: @len bytes for the tee, if there is one. */
 void log_console(const void *buf, size_t len);
 /*
- * From now on console bytes are also written to @fd (not owned; -1 turns it off). What its
+ * From now on console bytes are written to @fd (not owned; -1 turns it off). What its
  * reader leaves no room for is left out, and counted: a machine does not wait for its watcher.
  */
 void log_console_tee(int fd);
-/* Write the ring's bytes, oldest first, to @fd. Errors are ignored: it is a last word. */
-void log_console_dump(int fd);
-/* Copy the newest at most @len bytes to @dst, oldest first; returns how many. */
-size_t log_console_tail(char *dst, size_t len) must_check;
 #endif
