@@ -221,7 +221,8 @@ static void rx_run(struct vsock *s)
 
 /* ---- from the guest ---- */
 
-void vsock_rst(struct vsock *s, const struct vpkt *p)
+/* Owe RST to the sender of a packet that belongs to no connection. */
+static void owe_rst(struct vsock *s, const struct vpkt *p)
 {
 	if (s->nrst == VSOCK_RSTS_MAX)
 		rx_run(s);
@@ -247,7 +248,7 @@ static void guest_connects(struct vsock *s, const struct vpkt *p)
 	if (!c) {
 		s->why = "too many connections";
 		s->stat.refused++;
-		vsock_rst(s, p);
+		owe_rst(s, p);
 		return;
 	}
 	vconn_key(c, p->gport, p->hport);
@@ -266,7 +267,7 @@ static void stray(struct vsock *s, const struct vpkt *p)
 	}
 	s->why = "no such connection";
 	s->stat.refused++;
-	vsock_rst(s, p);
+	owe_rst(s, p);
 }
 
 static void packet(struct vsock *s, const struct vchain *ch)
@@ -294,7 +295,7 @@ static void packet(struct vsock *s, const struct vchain *ch)
 		s->why = "not a stream socket";
 		s->stat.refused++;
 		if (p.op != VIRTIO_VSOCK_OP_RST)
-			vsock_rst(s, &p);
+			owe_rst(s, &p);
 	} else {
 		c = vconn_find(s, p.gport, p.hport);
 		if (c)

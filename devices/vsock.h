@@ -167,8 +167,6 @@ extern const struct virtio_ops vsock_ops;
 /* ---- vsock.c ---- */
 /* Every entry from the loop ends here: sends what is owed, frees what is dead, accepts more. */
 void vsock_settle(struct vsock *s);
-/* Owe RST to the sender of a packet that belongs to no connection. */
-void vsock_rst(struct vsock *s, const struct vpkt *p);
 /* Make sure that vsock_tick() will run. */
 void vsock_want_tick(struct vsock *s);
 uint64_t vsock_now(void);
@@ -194,8 +192,6 @@ void vconn_advance(struct vconn *c);
 void vconn_reset(struct vconn *c);
 /* Forget it now; the guest hears nothing. Freed by vconn_reap(). */
 void vconn_kill(struct vconn *c);
-/* Close the Unix side and drop what was buffered for it. */
-void vconn_hangup(struct vconn *c);
 /* Free the dead. */
 void vconn_reap(struct vsock *s);
 /* A guest packet for @c; @ch is its chain, payload after the header. */

@@ -124,6 +124,15 @@ void vconn_shut(struct vconn *c, unsigned how)
 		vconn_owe(c, VOWE_SHUTDOWN);
 }
 
+/* Close the Unix side and drop what was buffered for it. */
+static void hang_up(struct vconn *c)
+{
+	vbuf_free(&c->buf);
+	if (c->fd >= 0)
+		close(c->fd);		/* which takes it out of the epoll set */
+	c->fd = -1;
+}
+
 void vconn_shut_sent(struct vconn *c)
 {
 	c->shut_sent = c->shut;
@@ -134,15 +143,7 @@ void vconn_shut_sent(struct vconn *c)
 	c->state = VCONN_CLOSING;
 	c->deadline = vsock_now() + c->s->closing_ns;
 	vsock_want_tick(c->s);
-	vconn_hangup(c);
-}
-
-void vconn_hangup(struct vconn *c)
-{
-	vbuf_free(&c->buf);
-	if (c->fd >= 0)
-		close(c->fd);		/* which takes it out of the epoll set */
-	c->fd = -1;
+	hang_up(c);
 }
 
 void vconn_reset(struct vconn *c)
@@ -150,7 +151,7 @@ void vconn_reset(struct vconn *c)
 	c->state = VCONN_RESET;
 	c->owed = 0;
 	c->deadline = 0;
-	vconn_hangup(c);
+	hang_up(c);
 	vconn_owe(c, VOWE_RST);
 }
 
@@ -163,7 +164,7 @@ void vconn_kill(struct vconn *c)
 	c->owed = 0;
 	c->deadline = 0;
 	c->state = VCONN_DEAD;
-	vconn_hangup(c);
+	hang_up(c);
 }
 
 void vconn_reap(struct vsock *s)

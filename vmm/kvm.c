@@ -19,7 +19,7 @@ static const struct { unsigned cap; const char *name; } needed[] = {
 	{ KVM_CAP_XCRS, "XCRS" },
 };
 
-int kvm_cap(const struct kvm *k, unsigned cap)
+static int kvm_cap(const struct kvm *k, unsigned cap)
 {
 	return ioctl(k->vm >= 0 ? k->vm : k->dev, KVM_CHECK_EXTENSION, (unsigned long)cap);
 }
@@ -259,11 +259,4 @@ int kvm_set_msrs(int vcpu, const struct kvm_msrs *m)
 int kvm_run_once(int vcpu)
 {
 	return ioctl(vcpu, KVM_RUN, 0) < 0 ? -errno : 0;
-}
-
-int kvm_tsc_khz(int vcpu)
-{
-	int khz = ioctl(vcpu, KVM_GET_TSC_KHZ, 0);
-
-	return khz < 0 ? -errno : khz;
 }

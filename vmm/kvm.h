@@ -29,8 +29,6 @@ struct kvm_msr_table { uint32_t nmsrs; uint32_t index[KVM_MSRS_MAX]; };	/* struc
 /* Open /dev/kvm and check the version and the capabilities without which nothing works. */
 int kvm_open(struct kvm *k, struct err *e) must_check;
 void kvm_close(struct kvm *k);
-/* KVM_CHECK_EXTENSION: 0 is absent. */
-int kvm_cap(const struct kvm *k, unsigned cap);
 
 /* KVM_CREATE_VM, local APIC, I/O APIC, PIC and PIT in the kernel. */
 int kvm_create(struct kvm *k, struct err *e) must_check;
@@ -91,6 +89,4 @@ int kvm_set_lapic(int vcpu, const struct kvm_lapic_state *l) must_check;
 /* KVM_GET_MSRS, KVM_SET_MSRS: how many of @m's entries went through, from the first; or -errno. */
 int kvm_get_msrs(int vcpu, struct kvm_msrs *m) must_check;
 int kvm_set_msrs(int vcpu, const struct kvm_msrs *m) must_check;
-/* KHZ of the time-stamp counter, or -errno. */
-int kvm_tsc_khz(int vcpu) must_check;
 #endif

@@ -200,8 +200,6 @@ int client_result_status(const struct client_result *res);
 /* From a watch callback: queue a message for the command. -EINVAL, -EAGAIN (queue full). */
 int client_signal(struct client *c, int signo, enum proto_scope scope);
 int client_winch(struct client *c, uint16_t rows, uint16_t cols);
-/* From a watch callback: stop reading stdin and send its end. */
-void client_stdin_close(struct client *c);
 /* True once STARTED has arrived. */
 bool client_started(const struct client *c);
 

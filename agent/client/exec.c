@@ -221,11 +221,6 @@ int client_winch(struct client *c, uint16_t rows, uint16_t cols)
 	return client_queue(c, &w) < 0 ? -EAGAIN : 0;
 }
 
-void client_stdin_close(struct client *c)
-{
-	client_in_end(c);
-}
-
 bool client_started(const struct client *c)
 {
 	return c->started;

@@ -152,14 +152,3 @@ int autostart_set(const char *name, bool on, struct err *e)
 	snprintf(link, sizeof(link), WANTS "/%s", unit);
 	return on ? enable(dir, unit, link, name, e) : disable(dir, unit, link, e);
 }
-
-bool autostart_is(const char *name)
-{
-	struct err none = { 0 };
-	auto_fd dir = open_units(false, &none);
-	char unit[UNIT_MAX], link[UNIT_MAX + sizeof(WANTS)];
-
-	unit_name(unit, name);
-	snprintf(link, sizeof(link), WANTS "/%s", unit);
-	return dir >= 0 && !faccessat(dir, link, F_OK, AT_SYMLINK_NOFOLLOW);
-}

@@ -12,8 +12,6 @@
 
 /* Have the sandbox @name started from now on, or not any more; what is so already stays so. */
 int autostart_set(const char *name, bool on, struct err *e) must_check;
-/* Is it? */
-bool autostart_is(const char *name);
 /*
  * The unit: @program starts @name, with @vars ("K=V", NULL at the end) in its environment.
  * malloc'ed; NULL: out of memory.

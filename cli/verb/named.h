@@ -81,8 +81,6 @@ int named_stop(const char *name, uint64_t grace_ns, const char *reason, bool *wa
 	       struct err *e) must_check;
 /* Remove one, which is stopped before if @force. */
 int named_remove(const char *name, bool force, uint64_t grace_ns, struct err *e) must_check;
-/* Take the lock, waiting for those who have it for a moment only. -EBUSY with a sentence. */
-int named_lock(struct store_box *b, struct err *e) must_check;
 /* How old, as "12 s", "3 min", "4 h", "5 d". Into buf, which is returned. */
 const char *named_age(uint64_t since_ns, char buf[static 32]);
 /* `sandbox run` with a name, --keep or --detach. */

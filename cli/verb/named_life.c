@@ -45,7 +45,7 @@ static int lock_or_state(struct store_box *b, struct store_state *s, struct err 
 	}
 }
 
-int named_lock(struct store_box *b, struct err *e)
+static int named_lock(struct store_box *b, struct err *e)
 {
 	struct store_state s = { 0 };
 	int rc = lock_or_state(b, &s, e);

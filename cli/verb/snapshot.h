@@ -8,9 +8,4 @@
 
 /* `sandbox snapshot create SANDBOX [SNAPSHOT]`: words, NULL at the end. */
 int snapshot_create(char **words, bool json, struct err *e) must_check;
-/*
- * Have the keeper of @box save it as @name. *answer: pause_ns, total_ns, rounds, pages
- * (numbers), kind; for json_decref().
- */
-int snapshot_ask(const char *box, const char *name, json_t **answer, struct err *e) must_check;
 #endif

