@@ -72,6 +72,9 @@ int cli_begin(const struct verb *v, int argc, char **argv, void *into, struct op
  */
 int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, char **words,
 		    int *n);
+/* The same, where each flag is given to @each (opt_parse_each()). */
+int cli_begin_each(const struct verb *v, int argc, char **argv, opt_each_fn each, void *arg,
+		   char **words, int *n);
 /*
  * True if it may be done: @yes, or a person at a terminal said so. Otherwise a sentence has
  * been said that begins with "this would" and what @fmt says.

@@ -159,7 +159,8 @@ int cli_begin(const struct verb *v, int argc, char **argv, void *into, struct op
 	return -1;
 }
 
-int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, char **words, int *n)
+int cli_begin_each(const struct verb *v, int argc, char **argv, opt_each_fn each, void *arg,
+		   char **words, int *n)
 {
 	struct opt_end end = { 0 };
 	struct err e = { 0 };
@@ -168,7 +169,7 @@ int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, cha
 	for (int i = 1; i < argc; i = end.words + 1) {
 		if (end.dashes) {
 			end.words = i;
-		} else if (opt_parse(v->table, v->name, argc, argv, i, into, &end, &e)) {
+		} else if (opt_parse_each(v->table, v->name, argc, argv, i, each, arg, &end, &e)) {
 			cli_say("%s: %s", v->name, e.msg);
 			return CLI_USAGE;
 		}
@@ -181,6 +182,11 @@ int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, cha
 	}
 	words[*n] = NULL;
 	return -1;
+}
+
+int cli_begin_words(const struct verb *v, int argc, char **argv, void *into, char **words, int *n)
+{
+	return cli_begin_each(v, argc, argv, NULL, into, words, n);
 }
 
 bool cli_confirm(const struct verb *v, bool yes, const char *fmt, ...)

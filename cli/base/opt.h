@@ -61,7 +61,10 @@ int opt_parse(const struct opt *table, const char *verb, int argc, char **argv, 
 /* Do what the row says with a value that is there, NULL for a flag. As the row's function. */
 int opt_apply(const struct opt *row, void *into, const char *value, struct err *e) must_check;
 
-/* As opt_parse(), but each flag is given to @each with its row, which may call opt_apply(). */
+/*
+ * As opt_parse(), but each flag is given to @each with its row, which may call opt_apply(), as
+ * is done if it is NULL.
+ */
 typedef int (*opt_each_fn)(const struct opt *row, const char *value, void *arg, struct err *e);
 int opt_parse_each(const struct opt *table, const char *verb, int argc, char **argv, int from,
 		   opt_each_fn each, void *arg, struct opt_end *end, struct err *e) must_check;

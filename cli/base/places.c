@@ -11,6 +11,7 @@
  */
 #include <pwd.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include "cli/base/places.h"
 
 static int print(struct place *p, struct err *e, const char *fmt, ...) printf_like(3, 4);
@@ -213,4 +214,19 @@ int places_initrd(struct place *p, struct err *e)
 		return 0;
 	return err_say(e, -ENOENT, "there is no root file system for the guest at %s; build it with "
 		       "'make guest', or name one with --initrd", p->path);
+}
+
+int places_space(struct place *p, uint64_t *bytes)
+{
+	struct statvfs v;
+
+	while (statvfs(p->path, &v)) {
+		char *slash = strrchr(p->path, '/');
+
+		if (errno != ENOENT || !slash || slash == p->path)
+			return -errno;
+		*slash = '\0';
+	}
+	*bytes = (uint64_t)v.f_bavail * v.f_frsize;
+	return 0;
 }

@@ -42,4 +42,9 @@ int places_initrd(struct place *p, struct err *e) must_check;
 /* This program itself, and the folder that it lies in. */
 int places_self(struct place *p, struct err *e) must_check;
 int places_self_dir(struct place *p, struct err *e) must_check;
+/*
+ * How much room a user has on the disk at @p, which becomes the nearest folder that exists, at or
+ * above what it was. -errno if nobody can tell.
+ */
+int places_space(struct place *p, uint64_t *bytes) must_check;
 #endif

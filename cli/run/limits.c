@@ -10,7 +10,6 @@
  */
 #include <limits.h>
 #include <sched.h>
-#include <sys/statvfs.h>
 #include "cli/base/host.h"
 #include "cli/base/parse.h"
 #include "cli/run/conf.h"
@@ -76,31 +75,16 @@ double run_cpus(const struct run_conf *c)
 	return c->cpu_milli ? c->cpu_milli / 1000.0 : c->cpus;
 }
 
-/* The nearest folder that exists, at or above @p. */
-static int space_at(struct place *p, struct statvfs *v)
-{
-	while (statvfs(p->path, v)) {
-		char *slash = strrchr(p->path, '/');
-
-		if (errno != ENOENT || !slash || slash == p->path)
-			return -errno;
-		*slash = '\0';
-	}
-	return 0;
-}
-
 int limits_disk(const struct run_conf *c, bool kept, struct err *e)
 {
 	char want[32], have[32];
-	struct statvfs v;
 	struct place p;
 	uint64_t free_now;
 	int rc = !c->root.disk ? 0 : kept ? places_state(&p, e) : places_cache(&p, e);
 
 	/* Who cannot be asked is not in the way: the disk itself will tell. */
-	if (rc || !c->root.disk || space_at(&p, &v))
+	if (rc || !c->root.disk || places_space(&p, &free_now))
 		return rc;
-	free_now = (uint64_t)v.f_bavail * v.f_frsize;
 	if (c->root.disk <= free_now)
 		return 0;
 	return err_say(e, -EINVAL, "--disk: %s asked for, but %s are free at %s",

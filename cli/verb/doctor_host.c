@@ -12,7 +12,6 @@
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <sys/prctl.h>
-#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include "cli/machine/bounds.h"
@@ -187,33 +186,20 @@ static void check_memory(struct doctor_finding *f)
 		doctor_set(f, DOCTOR_OK, NULL, "%s, of which %s are free", a, b);
 }
 
-/* The nearest folder that exists, at or above @p. */
-static int space_at(struct place *p, struct statvfs *v)
-{
-	while (statvfs(p->path, v)) {
-		char *slash = strrchr(p->path, '/');
-
-		if (errno != ENOENT || !slash || slash == p->path)
-			return -errno;
-		*slash = '\0';
-	}
-	return 0;
-}
-
 static void check_disk(struct doctor_finding *f)
 {
 	struct place p;
 	struct err e = { 0 };
-	struct statvfs v;
+	uint64_t free_now = 0;
 	char size[32];
 
-	if (places_cache(&p, &e) || space_at(&p, &v)) {
+	if (places_cache(&p, &e) || places_space(&p, &free_now)) {
 		doctor_set(f, DOCTOR_WARN, "set XDG_CACHE_HOME to a folder that you may write to",
 			   "no cache folder: %s", e.msg[0] ? e.msg : strerror(errno));
 		return;
 	}
-	parse_size_text((uint64_t)v.f_bavail * v.f_frsize, size);
-	if ((uint64_t)v.f_bavail * v.f_frsize < DISK_ENOUGH)
+	parse_size_text(free_now, size);
+	if (free_now < DISK_ENOUGH)
 		doctor_set(f, DOCTOR_WARN, "free some, or set XDG_CACHE_HOME to a larger disk",
 			   "%s are free at %.100s", size, p.path);
 	else

@@ -112,8 +112,8 @@ static int usage(const struct verb *v, const char *what)
 
 int named_begin(const struct verb *v, int argc, char **argv, struct named *n, int min, int max)
 {
-	struct opt_end end = { 0 };
 	struct err e = { 0 };
+	int status;
 
 	*n = (struct named){ .grace_ns = NAMED_GRACE_NS };
 	run_conf_init(&n->conf);
@@ -122,20 +122,9 @@ int named_begin(const struct verb *v, int argc, char **argv, struct named *n, in
 		err_set(&e, -ENOMEM, "words");
 		return named_failed(v, &e);
 	}
-	for (int i = 1; i < argc; i = end.words + 1) {
-		if (end.dashes)
-			end.words = i;
-		else if (opt_parse_each(v->table, v->name, argc, argv, i, each, n, &end, &e)) {
-			cli_say("%s: %s", v->name, e.msg);
-			return CLI_USAGE;
-		}
-		if (end.help) {
-			cli_verb_help(v, stdout);
-			return fflush(stdout) ? CLI_FAILED : CLI_OK;
-		}
-		if (end.words < argc)
-			n->words[n->n_words++] = argv[end.words];
-	}
+	status = cli_begin_each(v, argc, argv, each, n, n->words, &n->n_words);
+	if (status >= 0)
+		return status;
 	if (n->n_words < min)
 		return usage(v, min == 1 ? "the name of a sandbox is missing" :
 					   "there are too few words");

@@ -93,6 +93,16 @@ int entry_share(struct fs *fs, const char *name, struct fuse_entry_out *e)
 	return rc;
 }
 
+/* Without room for it the guest has no reference. */
+static int put_entry(struct req *r, const struct fuse_entry_out *e)
+{
+	int rc = req_put(r, e, sizeof(*e));
+
+	if (rc)
+		inode_forget(r->fs, e->nodeid, 1);
+	return rc;
+}
+
 int op_lookup(struct req *r)
 {
 	struct fuse_entry_out e;
@@ -102,12 +112,7 @@ int op_lookup(struct req *r)
 	if (!rc)
 		rc = r->share ? entry_find(r->fs, r->node, name, &e) :
 			entry_share(r->fs, name, &e);
-	if (rc)
-		return rc;
-	rc = req_put(r, &e, sizeof(e));
-	if (rc)
-		inode_forget(r->fs, e.nodeid, 1);
-	return rc;
+	return rc ? rc : put_entry(r, &e);
 }
 
 int op_forget(struct req *r)
@@ -136,18 +141,13 @@ int op_batch_forget(struct req *r)
 
 /* ---- making ------------------------------------------------------------------------------- */
 
-/* The reply to whatever made a name. Without room for it the guest has no reference. */
+/* The reply to whatever made a name. */
 static int reply_entry(struct req *r, const char *name)
 {
 	struct fuse_entry_out e;
 	int rc = entry_find(r->fs, r->node, name, &e);
 
-	if (rc)
-		return rc;
-	rc = req_put(r, &e, sizeof(e));
-	if (rc)
-		inode_forget(r->fs, e.nodeid, 1);
-	return rc;
+	return rc ? rc : put_entry(r, &e);
 }
 
 int op_symlink(struct req *r)

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 #include "cli/base/sum.h"
 #include "cli/image/source.h"
+#include "tests/fuzz/home.h"
 
 #define FILES		8u
 #define FILE_MAX	(64u << 10)
@@ -20,27 +21,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n);
 struct text { char buf[FILE_MAX]; size_t len; char digest[SUM_HEX], path[160]; };
 
 static struct text files[FILES];
-static char folder[64];
 
-static void clean(void)
-{
-	char line[96];
-
-	snprintf(line, sizeof(line), "rm -rf %s", folder);
-	if (*folder)
-		(void)!system(line);
-}
-
-static void make_folder(void)
+static void make_folders(void)
 {
 	char path[128];
 
-	snprintf(folder, sizeof(folder), "/tmp/fuzz-manifest-XXXXXX");
-	BUG_ON(!mkdtemp(folder));
-	atexit(clean);
-	snprintf(path, sizeof(path), "%s/blobs", folder);
+	home_folder("manifest");
+	snprintf(path, sizeof(path), "%s/blobs", home);
 	BUG_ON(mkdir(path, 0700));
-	snprintf(path, sizeof(path), "%s/blobs/sha256", folder);
+	snprintf(path, sizeof(path), "%s/blobs/sha256", home);
 	BUG_ON(mkdir(path, 0700));
 }
 
@@ -66,9 +55,9 @@ static void write_one(struct text *t, bool index)
 	int fd;
 
 	if (index)
-		snprintf(t->path, sizeof(t->path), "%s/index.json", folder);
+		snprintf(t->path, sizeof(t->path), "%s/index.json", home);
 	else
-		snprintf(t->path, sizeof(t->path), "%s/blobs/sha256/%s", folder, t->digest);
+		snprintf(t->path, sizeof(t->path), "%s/blobs/sha256/%s", home, t->digest);
 	fd = open(t->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	BUG_ON(fd < 0 || write(fd, t->buf, t->len) != (ssize_t)t->len);
 	close(fd);
@@ -82,7 +71,7 @@ static void read_image(void)
 	int out = memfd_create("image", MFD_CLOEXEC), rc;
 
 	BUG_ON(out < 0 || image_tree_init(&t, out, &e));
-	rc = image_from_oci(&t, folder, &config, &e);
+	rc = image_from_oci(&t, home, &config, &e);
 	/* A configuration is an object with known keys; a refusal has a sentence. */
 	BUG_ON(!rc && !json_is_object(config));
 	BUG_ON(rc && !*e.msg);
@@ -98,8 +87,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *in, size_t n)
 	size_t len[FILES];
 	unsigned count = 0;
 
-	if (!*folder)
-		make_folder();
+	if (!*home)
+		make_folders();
 	for (size_t i = 0, from = 0; i <= n && count < FILES; i++)
 		if (i == n || in[i] == 0xff) {
 			part[count] = in + from;
