@@ -47,7 +47,7 @@ INCLUDES = (
 
 # Libraries and interfaces that belong to one place (<...>). Tests and benchmarks are free.
 LIBS = (
-    ("linux/kvm.h",    ("vmm/*", "cli/verb/doctor_kvm.c")),
+    ("linux/kvm.h",    ("vmm/*", "cli/doctor/kvm.c")),
     ("liburing.h",     ("vmm/loop.*",)),
     ("libfdt.h",       ("firmware/*",)),
     ("seccomp.h",      ("vmm/*", "devices/fs/*")),

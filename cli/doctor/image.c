@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * doctor_image.c - programs of others: mmdebstrap makes images of packages, skopeo
+ * image.c - programs of others: mmdebstrap makes images of packages, skopeo
  * fetches them, mkfs.ext4 formats disks. Nothing else needs them, so without one it is
  * a warning. An image store in which an image is damaged is one, too.
  */
+#include "cli/doctor/doctor.h"
 #include "cli/image/image.h"
-#include "cli/verb/doctor.h"
 
 bool doctor_has(const char *program)
 {

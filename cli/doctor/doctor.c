@@ -4,8 +4,8 @@
  * as text or as JSON.
  */
 #include <jansson.h>
+#include "cli/doctor/doctor.h"
 #include "cli/cli.h"
-#include "cli/verb/doctor.h"
 
 static const char *const grades[] = {
 	[DOCTOR_OK] = "ok", [DOCTOR_WARN] = "warn", [DOCTOR_FAIL] = "FAIL",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * doctor_host.c - everything that is not KVM: what the kernel allows (io_uring,
+ * host.c - everything that is not KVM: what the kernel allows (io_uring,
  * namespaces, landlock, seccomp, cgroups), what there is of memory and disk, and the
  * files of this program. What later versions need (passt) is a warning at most.
  *
@@ -14,13 +14,13 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include "cli/machine/bounds.h"
-#include "cli/verb/doctor.h"
+#include "cli/doctor/doctor.h"
 #include "cli/base/host.h"
-#include "cli/machine/kernel.h"
 #include "cli/base/parse.h"
 #include "cli/base/places.h"
 #include "cli/base/spawn.h"
+#include "cli/machine/bounds.h"
+#include "cli/machine/kernel.h"
 
 #define MEMORY_ENOUGH	(256ull << 20)
 #define DISK_ENOUGH	(1ull << 30)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * doctor_own.c - what this program keeps for its user: configuration, templates, sandboxes.
+ * own.c - what this program keeps for its user: configuration, templates, sandboxes.
  */
 #include <sys/statvfs.h>
+#include "cli/doctor/doctor.h"
 #include "cli/base/parse.h"
 #include "cli/machine/template.h"
 #include "cli/run/conf.h"
 #include "cli/run/settings.h"
 #include "cli/store/store.h"
-#include "cli/verb/doctor.h"
 
 #define STATE_ENOUGH	(256ull << 20)
 

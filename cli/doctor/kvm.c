@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * doctor_kvm.c - what /dev/kvm is, may, and can.
+ * kvm.c - what /dev/kvm is, may, and can.
  *
  * Where a machine has no VT-x or SVM, /dev/kvm can still be there, backed by a
  * module that runs guest programs natively and guest kernels by emulation. Such
@@ -11,7 +11,7 @@
 #include <pwd.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
-#include "cli/verb/doctor.h"
+#include "cli/doctor/doctor.h"
 #include "cli/base/host.h"
 
 #define DEV "/dev/kvm"

@@ -5,8 +5,8 @@
  * A check fills in how it went, what was found, and, unless all is well, what to
  * do about it. It changes nothing on the host and needs no privilege.
  */
-#ifndef CLI_VERB_DOCTOR_H
-#define CLI_VERB_DOCTOR_H
+#ifndef CLI_DOCTOR_DOCTOR_H
+#define CLI_DOCTOR_DOCTOR_H
 #include "vmm/base.h"
 
 enum doctor_grade {
@@ -27,14 +27,14 @@ struct doctor_check {
 };
 
 /* In the order in which they are printed. The last one has a NULL name. */
-extern const struct doctor_check doctor_host_checks[];	/* doctor_host.c */
-extern const struct doctor_check doctor_kvm_checks[];	/* doctor_kvm.c */
-extern const struct doctor_check doctor_own_checks[];	/* doctor_own.c: what this program keeps */
-/* The same of each sandbox, "sandbox NAME" (doctor_box.c). */
+extern const struct doctor_check doctor_host_checks[];	/* host.c */
+extern const struct doctor_check doctor_kvm_checks[];	/* kvm.c */
+extern const struct doctor_check doctor_own_checks[];	/* own.c: what this program keeps */
+/* The same of each sandbox, "sandbox NAME" (box.c). */
 void doctor_boxes(void (*found)(const char *name, const struct doctor_finding *f, void *arg),
 		  void *arg);
 
-/* doctor_image.c: what makes images and disks. */
+/* image.c: what makes images and disks. */
 void doctor_image(struct doctor_finding *f);
 void doctor_mkfs(struct doctor_finding *f);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * doctor_box.c - a line for each sandbox: what `status` tells of it, judged.
+ * box.c - a line for each sandbox: what `status` tells of it, judged.
  */
-#include "cli/verb/doctor.h"
+#include "cli/doctor/doctor.h"
 #include "cli/verb/named.h"
 #include "cli/verb/status.h"
 #include "cli/verb/usage.h"
