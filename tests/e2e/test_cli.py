@@ -284,11 +284,29 @@ def test_help_names_every_flag_and_fits(p):
                  "--kernel", "--initrd", "--json ", "--json-status-fd", "--console"):
         check(flag in text, f"{flag} is not in the help of run")
     check("--publish" not in text, "a flag of a later version is listed")
-    with open(os.path.join(TOP, "docs", "sandbox.1")) as f:
-        page = f.read().replace("\\-", "-")
-    for flag in re.findall(r"--[a-z-]+", text):
-        check(flag in page, f"{flag} is not in the manual page")
     check(words("version").startswith("sandbox "), "version")
+
+
+def test_the_manual_page_has_every_verb_flag_and_variable(p):
+    def words(*args):
+        return subprocess.run([SANDBOX, *args], capture_output=True, timeout=SECONDS, check=True,
+                              env=p.env).stdout.decode()
+
+    with open(os.path.join(TOP, "docs", "sandbox.1")) as f:
+        page = re.sub(r"\\f[A-Z]", "", f.read().replace("\\-", "-"))
+    synopsis = page[page.index("SYNOPSIS"):page.index(".SH DESCRIPTION")]
+    named = set(re.findall(r"[a-z-]+", " ".join(re.findall(r"^\.B sandbox (\S+)", synopsis, re.M))))
+    verbs = set(re.findall(r"-n __fish_use_subcommand -a ([\w-]+)", words("completion", "fish")))
+    equal(sorted(verbs - named), [], "verbs that are not in the synopsis")
+    for verb in verbs:
+        flags = re.findall(r"^ +(?:-\w, )?(--[a-z0-9-]+)", words(verb, "--help"), re.M)
+        missing = [flag for flag in flags if not re.search(rf"{flag}(?![a-z-])", page)]
+        equal(missing, [], f"flags of {verb} that the manual page does not have")
+    for folder, _, files in os.walk(os.path.join(TOP, "cli")):
+        for name in files:
+            with open(os.path.join(folder, name)) as f:
+                for var in re.findall(r'getenv\("(SANDBOX_\w+|XDG_\w+)"\)', f.read()):
+                    check(var in page, f"{name} reads {var}, which the manual page does not have")
 
 
 def test_bash_completion(p):
