@@ -5,12 +5,12 @@
  *	chain -> slot -> blk_parse() -> limits -> blk_start() .. -> blk_finish()
  *
  * A chain owns a slot from virtio_next() to virtio_done(), so an operation of
- * io_uring always has its own memory (security.md 6); there are as many slots as
+ * io_uring always has its own memory (threat-model.md 6); there are as many slots as
  * heads. They are handed out last in, first out: a guest that keeps one request in
  * flight uses one of them.
  *
  * With limits, a checked request waits in one queue until the buckets let it go.
- * A reset forgets what waits and waits for what is in flight (security.md 7).
+ * A reset forgets what waits and waits for what is in flight (threat-model.md 7).
  *
  * Interrupts are sent once for all requests that end in a round of the loop.
  *

@@ -2,7 +2,7 @@
 /*
  * blk_open.c - what backs the device: a raw file or a block device, by path or as
  * a descriptor that was opened before the jail. Content is never looked at: there
- * is one format, raw (security.md 12).
+ * is one format, raw (threat-model.md 12).
  *
  * The backing is locked (flock: shared when read-only, else exclusive), so that
  * no two machines write to one disk, and none reads what another one writes. A machine

@@ -4,7 +4,7 @@
  *
  * The header and the ranges are copied once and checked there; data stays where it
  * is. Sectors are compared by subtraction: nothing that a guest chose is added
- * or multiplied before it is known to lie within the disk (security.md 5).
+ * or multiplied before it is known to lie within the disk (threat-model.md 5).
  */
 #include <endian.h>
 #include "devices/blk.h"

@@ -167,7 +167,7 @@ extern const struct virtio_ops vsock_ops;
 /* ---- vsock.c ---- */
 /* Every entry from the loop ends here: sends what is owed, frees what is dead, accepts more. */
 void vsock_settle(struct vsock *s);
-/* Make sure that vsock_tick() will run. */
+/* Make sure that the tick comes that ends what has waited too long. */
 void vsock_want_tick(struct vsock *s);
 uint64_t vsock_now(void);
 

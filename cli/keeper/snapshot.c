@@ -20,7 +20,7 @@ static const char *text_of(const struct keeper_req *r, const char *key)
 	return s ? s : "";
 }
 
-/* A name of a snapshot, or of a fork's (snapshot_fork.c), which no person can give. */
+/* A name of a snapshot, or of a fork's (snapshot_ask.c), which no person can give. */
 static int check_name(const char *name, struct err *e)
 {
 	if (snapdir_reserved(name))

@@ -110,7 +110,7 @@ static int call_agent(struct machine *m, struct err *e)
 	return machine_explain(m, "before it was ready", 0, e) ? e->code : rc;
 }
 
-/* What a template's clones must not share (security.md 17): time, entropy, identity. */
+/* What a template's clones must not share (threat-model.md 17): time, entropy, identity. */
 static int tell_identity(struct machine *m, const struct monitor_conf *c, struct err *e)
 {
 	unsigned char random[SEED_LEN + 16];

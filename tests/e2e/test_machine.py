@@ -92,7 +92,7 @@ def test_timeout_keeps_the_partial_output():
 
 
 def test_clones_share_no_randomness_identity_or_time():
-    """security.md 17."""
+    """threat-model.md 17."""
     ps = [start("--", "sh", "-c", "cat /proc/sys/kernel/random/uuid /etc/machine-id; "
                 "mktemp -u; head -c 16 /dev/urandom | od -An -tx1 | tr -d ' \\n'; echo; date +%s")
           for _ in range(6)]
@@ -154,7 +154,7 @@ def test_a_clone_goes_on_where_its_template_was():
 
 
 def test_y_a_damaged_template_is_made_anew():
-    """security.md 9: what a state file says is checked before it is believed. The damaged one is
+    """threat-model.md 9: what a state file says is checked before it is believed. The damaged one is
     thrown away, and whoever waits for the lock of the next one's maker takes what that made. The
     maker is this test, with a copy from before the damage: a boot is half a minute."""
     name, = templates()

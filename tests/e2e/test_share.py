@@ -252,7 +252,7 @@ def test_the_servers_end_with_the_run():
 
 
 def test_links_do_not_lead_out():
-    """security.md 11."""
+    """threat-model.md 11."""
     folder("jail")
     d = folder("jail/in", a="one")
     folder("jail/out", secret="secret")

@@ -141,7 +141,7 @@ def test_gc_removes_debris_and_leaves_what_is_of_use():
 # ---- what a clone must not share -------------------------------------------------------------
 
 def test_the_kernel_of_a_clone_reseeds_before_anybody_tells_it_to():
-    """security.md 17: by the generation id alone; the agent's RESUME is left out."""
+    """threat-model.md 17: by the generation id alone; the agent's RESUME is left out."""
     seen = []
     for _ in range(2):
         with Vm(TEMPLATE) as vm:
@@ -167,7 +167,7 @@ def clone_words():
 
 
 def test_clones_share_no_randomness_identity_name_or_time():
-    """security.md 17. Two at a time: this host may have no more processors."""
+    """threat-model.md 17. Two at a time: this host may have no more processors."""
     found, faults, todo = [], [], list(range(CLONES))
 
     def work():
@@ -457,7 +457,7 @@ def section(state, tag):
 
 
 def test_what_is_damaged_foreign_or_of_another_version_is_refused():
-    """security.md 9."""
+    """threat-model.md 9."""
     with open(os.path.join(TEMPLATE, "state"), "rb") as f:
         state = f.read()
     host, shape = section(state, b"HOST")[0], section(state, b"SHAP")[0]

@@ -14,6 +14,10 @@ import rules
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*(["<])([^">]+)[">]')
 
+# A file that a comment names without its folder.
+COMMENT = re.compile(r"/\*.*?\*/", re.S)
+NAMED = re.compile(r"(?<![\w./*<-])([\w-]+\.(?:[chS]|py|sh|md))(?![\w.])")
+
 # A message is one string, so that it can be searched for: it may reach over the edge.
 SENTENCE = re.compile(r'^[^"]*("[^"]*"[^"]*)*"[^"]{20,}$')
 
@@ -36,8 +40,9 @@ def files(root):
 
 
 class Checker:
-    def __init__(self, root):
+    def __init__(self, root, names):
         self.root, self.faults, self.warnings = root, [], []
+        self.known = {os.path.basename(n) for n in names} | set(rules.NAMED_ELSEWHERE)
 
     def fault(self, name, line, rule, what):
         self.faults.append(f"{name}:{line}: [{rule}] {what}")
@@ -93,6 +98,13 @@ class Checker:
         if text.endswith("\n\n"):
             self.fault(name, len(lines), "space", "empty line at the end")
 
+    def named(self, name, text):
+        for comment in COMMENT.finditer(text):
+            for found in NAMED.finditer(comment.group()):
+                if found.group(1) not in self.known:
+                    line = text.count("\n", 0, comment.start() + found.start()) + 1
+                    self.fault(name, line, "named", f"there is no {found.group(1)}")
+
     def size(self, name, lines):
         if len(lines) > rules.FILE_LINES:
             self.warn(name, 1, "size", f"{len(lines)} lines, more than {rules.FILE_LINES}")
@@ -124,13 +136,14 @@ class Checker:
         self.layout(name, lines, text)
         if like(name, rules.C):
             self.include(name, lines)
+            self.named(name, text)
             self.size(name, lines)
 
 
 def main():
     root = sys.argv[1] if len(sys.argv) > 1 else "."
-    checker = Checker(root)
     names = files(root)
+    checker = Checker(root, names)
     for name in names:
         checker.file(name)
     for line in checker.warnings:

@@ -78,6 +78,8 @@ NOT_TEXT = ("tests/fuzz/corpus/*", "*.patch", "*.png", "*.bin", "LICENSE")
 CODE = ("*.c", "*.cc", "*.h", "*.S", "*.py")
 C = ("*.c", "*.h", "*.S")
 WIDTH = 100
+# Files of others that comments name.
+NAMED_ELSEWHERE = ("cpuid-deps.c", "cpufeatures.h")
 FILE_LINES = 500        # warned about
 FUNCTION_LINES = 60     # warned about
 

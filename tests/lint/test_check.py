@@ -50,6 +50,7 @@ FAULTS = (
     ("space", "vmm/log.c", HEAD + "int x;", "no newline"),
     ("space", "docs/a.md", "text\n\n", "empty line"),
     ("width", "vmm/log.c", HEAD + "\t/* " + "x" * 90 + "*/\n", "100 columns"),
+    ("named", "vmm/log.c", HEAD + "/* As\n * gone.c does. */\n", "vmm/log.c:3:"),
     ("path", "docs/a.md", "see /" + "work/x\n", "docs/a.md:1:"),
     ("text", "docs/a.md", b"\xff\n", "UTF-8"),
 )

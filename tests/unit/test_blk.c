@@ -215,7 +215,7 @@ Test(blk, flush_id_and_unknown_types)
 
 /* ---- what a guest must not get ---- */
 
-/* security.md 5: sums and products of sectors that wrap. */
+/* threat-model.md 5: sums and products of sectors that wrap. */
 Test(blk, nothing_beyond_the_end)
 {
 	static const uint64_t bad[] = { SECTORS, SECTORS - 1, SECTORS + 1, UINT64_MAX,
@@ -384,7 +384,7 @@ Test(blk_made, what_cannot_back_it_is_refused_with_a_reason)
 
 /* ---- reset, limits ---- */
 
-/* security.md 7: a reset returns when nothing is in flight, and what waited is forgotten. */
+/* threat-model.md 7: a reset returns when nothing is in flight, and what waited is forgotten. */
 Test(blk_made, a_reset_with_requests_in_flight_and_waiting)
 {
 	struct virtio_blk_outhdr h = { .type = htole32(VIRTIO_BLK_T_OUT) };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* security.md 9: snapshot sizes trusted. Nothing of a damaged file may be believed. */
+/* threat-model.md 9: snapshot sizes trusted. Nothing of a damaged file may be believed. */
 #include <criterion/criterion.h>
 #include "vmm/blob.h"
 

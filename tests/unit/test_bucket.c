@@ -121,7 +121,7 @@ Test(bucket, after_the_time_it_says_there_is_something)
 		}
 }
 
-/* security.md 5: nothing wraps, whatever comes. */
+/* threat-model.md 5: nothing wraps, whatever comes. */
 Test(bucket, extremes_do_not_wrap)
 {
 	struct bucket b;

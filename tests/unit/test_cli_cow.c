@@ -330,7 +330,7 @@ Test(cli_cow, kinds_that_change_and_opaque_folders)
 	sh("test -f low/a/x && test ! -e low/d/in && test -f low/d/f && test ! -h low/link");
 }
 
-/* security.md 11: nothing that a guest has named is followed on the host. */
+/* threat-model.md 11: nothing that a guest has named is followed on the host. */
 Test(cli_cow, links_lead_nowhere)
 {
 	sh("mkdir out; echo secret >out/s; ln -s ../out low/way; mkdir -p up/way; echo g >up/way/s;"

@@ -53,7 +53,7 @@ Test(console, what_is_transmitted_is_shown_in_order)
 	cr_assert_eq(rig_irq(&r, NULL), VIRTIO_MMIO_INT_VRING);
 }
 
-/* security.md 14: a long text goes out in pieces, a few per round of the loop, none lost. */
+/* threat-model.md 14: a long text goes out in pieces, a few per round of the loop, none lost. */
 Test(console, a_long_chain_is_shown_over_several_rounds)
 {
 	const uint32_t n = 60000;
@@ -74,7 +74,7 @@ Test(console, a_long_chain_is_shown_over_several_rounds)
 	free(out);
 }
 
-/* security.md 7: a chain that was being shown is forgotten with the reset. */
+/* threat-model.md 7: a chain that was being shown is forgotten with the reset. */
 Test(console, a_reset_in_the_middle_of_a_chain_ends_it)
 {
 	static char text[40000], out[40000];

@@ -160,7 +160,7 @@ static void neighbour_works(struct rig *n, unsigned step)
 	cr_assert_eq(len, 32);
 }
 
-/* security.md, "what must hold": a device in hostile hands is no one else's trouble. */
+/* threat-model.md, "what must hold": a device in hostile hands is no one else's trouble. */
 Test(devices, a_hostile_driver_of_one_leaves_its_neighbour_working)
 {
 	for (unsigned i = 0; virtio_registry[i]; i++) {

@@ -413,7 +413,7 @@ Test(fs, a_request_longer_than_a_slot_reaches_no_server)
 	cr_assert_not(packet_waits(&p));
 }
 
-/* security.md 7: the reply to a request from before a reset touches no guest memory. */
+/* threat-model.md 7: the reply to a request from before a reset touches no guest memory. */
 Test(fs, a_reply_after_a_reset_frees_its_slot_and_nothing_else)
 {
 	struct fs_packet p, q;

@@ -11,7 +11,7 @@ static const struct gmem two = { .n = 2, .fd = -1, .r = {
 	{ 0xfffffffffffff000u, sizeof(high), high },	/* its end is 2^64 */
 } };
 
-/* security.md 5: no range that wraps, and none that leaves its region. */
+/* threat-model.md 5: no range that wraps, and none that leaves its region. */
 Test(gmem, only_ranges_inside_one_region_have_an_address)
 {
 	static const struct { uint64_t at, len; const void *want; } t[] = {

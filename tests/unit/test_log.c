@@ -52,7 +52,7 @@ Test(log, one_line_with_the_name_and_nothing_above_the_level)
 	cr_assert_eq(out[strlen(out) - 1], '\n');
 }
 
-/* security.md 13: what a guest provokes 5000 times is a few lines, and a count. */
+/* threat-model.md 13: what a guest provokes 5000 times is a few lines, and a count. */
 Test(log, a_guest_cannot_flood_the_log)
 {
 	struct log_limit l = { 0 };

@@ -100,7 +100,7 @@ Test(loop, a_callback_may_start_its_operation_again)
 	close(a.fd);
 }
 
-/* security.md 7: cancelling is a request; the one completion still comes before the op is idle. */
+/* threat-model.md 7: cancelling is a request; the one completion still comes first. */
 Test(loop, a_cancelled_operation_completes_exactly_once)
 {
 	auto_fd fd = eventfd(0, EFD_CLOEXEC);

@@ -49,7 +49,7 @@ Test(rng, two_answers_differ)
 	rig_close(&r);
 }
 
-/* security.md 14: a huge chain costs one chunk, and the driver is told how much it got. */
+/* threat-model.md 14: a huge chain costs one chunk, and the driver is told how much it got. */
 Test(rng, a_huge_chain_gets_one_chunk)
 {
 	struct rig r;

@@ -22,7 +22,7 @@ Test(virtio, a_device_that_cannot_open_says_why_and_leaves_nothing)
 
 /* ---- status (2.1, 3.1.1) ------------------------------------------------------------------ */
 
-/* security.md 1: status bits only grow, each after the one before it. */
+/* threat-model.md 1: status bits only grow, each after the one before it. */
 Test(virtio, a_status_out_of_order_is_refused_by_its_rule)
 {
 	static const struct { uint32_t from, write, want; const char *why; } t[] = {
@@ -97,7 +97,7 @@ Test(virtio, only_offered_features_with_version_1_are_taken)
 		     1ull << PROBE_FEATURE);
 }
 
-/* security.md 1: the rings are checked whole at DRIVER_OK; one wrong ring and none is live. */
+/* threat-model.md 1: the rings are checked whole at DRIVER_OK; one wrong ring and none is live. */
 Test(virtio, a_wrong_ring_at_driver_ok_needs_a_reset)
 {
 	bool raised;
@@ -148,7 +148,7 @@ Test(virtio, failed_ends_the_device_until_a_reset)
 
 /* ---- failure ------------------------------------------------------------------------------ */
 
-/* security.md 4: a broken chain fails the device, with its rule, until it is reset. */
+/* threat-model.md 4: a broken chain fails the device, with its rule, until it is reset. */
 Test(virtio, a_broken_chain_needs_a_reset_and_nothing_runs_until_then)
 {
 	unsigned kicks;
@@ -216,7 +216,7 @@ Test(virtio, a_device_that_is_not_live_is_given_no_chain)
 	cr_assert(!virtio_next(r.d, &r.d->q[0], &c));
 }
 
-/* security.md 13: a million faults are a few lines. */
+/* threat-model.md 13: a million faults are a few lines. */
 Test(virtio, faults_are_logged_at_a_bounded_rate)
 {
 	int fd[2];
@@ -256,7 +256,7 @@ Test(virtio, a_reset_forgets_everything_the_driver_set)
 	cr_assert_eq(r.d->stat.resets, 1);
 }
 
-/* security.md 7: a reset ends when what is in flight has drained, and kicks nothing meanwhile. */
+/* threat-model.md 7: a reset ends when nothing is in flight, and kicks nothing meanwhile. */
 Test(virtio, a_reset_waits_for_chains_in_flight)
 {
 	rig_start(&r, 0);
@@ -313,7 +313,7 @@ Test(virtio, teardown_during_a_reset_stops_the_device_once_more)
 
 /* ---- configuration space (2.5) ------------------------------------------------------------ */
 
-/* security.md 2: the offset is the guest's; nothing outside the space is read or written. */
+/* threat-model.md 2: the offset is the guest's; nothing outside the space is read or written. */
 Test(virtio, configuration_accesses_stay_inside)
 {
 	static const struct { uint64_t off; unsigned len; bool in; } t[] = {

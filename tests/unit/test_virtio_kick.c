@@ -24,7 +24,7 @@ Test(virtio_kick, a_kick_before_driver_ok_is_nothing_and_is_not_lost)
 	cr_assert_eq(rig_used(&r, 0, NULL), head);
 }
 
-/* security.md 2: the index of a kick is the guest's. */
+/* threat-model.md 2: the index of a kick is the guest's. */
 Test(virtio_kick, a_kick_of_a_queue_that_does_not_exist_is_counted)
 {
 	static const uint32_t t[] = { PROBE_QUEUES, VIRTIO_QUEUES_MAX, 0x10000, UINT32_MAX };
@@ -149,7 +149,7 @@ Test(virtio_kick, with_event_idx_no_kick_is_lost_between_threads, .timeout = 60)
 	pthread_join(t, NULL);
 }
 
-/* security.md 14: a driver that never stops adding holds the loop for one budget at a time. */
+/* threat-model.md 14: a driver that never stops adding holds the loop for one budget at a time. */
 Test(virtio_kick, work_per_wake_up_is_bounded_and_nothing_is_left)
 {
 	rig_start(&r, 0);

@@ -95,7 +95,7 @@ Test(virtio_mmio, features_can_be_chosen_again_after_a_refusal)
 		     VIRTIO_CONFIG_S_FEATURES_OK);
 }
 
-/* security.md 2: QUEUE_SEL is the guest's. */
+/* threat-model.md 2: QUEUE_SEL is the guest's. */
 Test(virtio_mmio, a_selector_out_of_range_selects_nothing)
 {
 	static const uint32_t sel[] = { PROBE_QUEUES, VIRTIO_QUEUES_MAX, 1 << 16, UINT32_MAX };
@@ -163,7 +163,7 @@ Test(virtio_mmio, a_size_above_the_maximum_never_becomes_live)
 	}
 }
 
-/* security.md 1 (CVE-2026-5747): queue fields are frozen from DRIVER_OK to the reset. */
+/* threat-model.md 1 (CVE-2026-5747): queue fields are frozen from DRIVER_OK to the reset. */
 Test(virtio_mmio, queue_registers_are_frozen_after_driver_ok)
 {
 	static const uint32_t reg[] = {
@@ -261,7 +261,7 @@ Test(virtio_mmio, a_reset_forgets_the_selectors_too)
 	cr_assert_eq(r.d->q[0].size, 4);
 }
 
-/* security.md 7: while a reset drains, every other access is harmless. */
+/* threat-model.md 7: while a reset drains, every other access is harmless. */
 Test(virtio_mmio, writes_during_a_reset_are_dropped)
 {
 	struct virtq before;
@@ -348,7 +348,7 @@ Test(virtio_mmio, interrupt_registers_need_no_loop)
 	cr_assert_eq(r.m.isr, 2);
 }
 
-/* security.md 7: STATUS = 0 returns, to every vCPU that wrote it, when nothing is in flight. */
+/* threat-model.md 7: STATUS = 0 returns, to every vCPU that wrote it, when nothing is in flight. */
 Test(virtio_mmio, a_reset_holds_its_vcpus_until_it_has_drained)
 {
 	struct vcpu a = { .off = VIRTIO_MMIO_STATUS, .write = true }, b = a;

@@ -122,7 +122,7 @@ Test(virtio_state, a_chain_in_flight_is_not_saved)
 	rig_close(&r);
 }
 
-/* security.md 9: what a state says of a device is checked like what a driver says. */
+/* threat-model.md 9: what a state says of a device is checked like what a driver says. */
 Test(virtio_state, each_lie_is_refused_with_its_reason)
 {
 	static const struct {

@@ -9,7 +9,7 @@ TestSuite(virtq, .init = ring_open, .fini = ring_close, .timeout = 20);
 
 /* ---- enabling ----------------------------------------------------------------------------- */
 
-/* security.md 1 and 5: sizes, alignment and ranges are checked whole, before anything is live. */
+/* threat-model.md 1 and 5: sizes, alignment and ranges are checked before anything is live. */
 Test(virtq, a_wrong_ring_is_refused_by_its_rule)
 {
 	static const struct { uint16_t size; uint64_t desc, avail, used; const char *why; } t[] = {
@@ -85,7 +85,7 @@ Test(virtq, a_chain_is_readable_parts_then_writable_without_empty_ones)
 }
 
 /*
- * security.md 2 (raw indices), 4 (loops, lengths, jumps), 5 (ranges that wrap).
+ * threat-model.md 2 (raw indices), 4 (loops, lengths, jumps), 5 (ranges that wrap).
  * Behind every ring there is a descriptor that looks fine and is not ours.
  */
 Test(virtq, each_broken_chain_is_refused_by_its_rule)
@@ -128,7 +128,7 @@ Test(virtq, each_broken_chain_is_refused_by_its_rule)
 	}
 }
 
-/* security.md 5: 65 parts of 64 MiB, each inside memory, add up to more than 32 bits hold. */
+/* threat-model.md 5: 65 parts of 64 MiB, each inside memory, add up to more than 32 bits hold. */
 Test(virtq, a_chain_over_4_gib_is_refused)
 {
 	const uint64_t len = 64ull << 20;
@@ -171,7 +171,7 @@ Test(virtq, an_indirect_table_may_follow_direct_parts)
 	cr_assert_eq(c.iov[1].iov_base, ram + 0x5000);
 }
 
-/* security.md 4: tables are bounded like rings, and are one level deep. */
+/* threat-model.md 4: tables are bounded like rings, and are one level deep. */
 Test(virtq, each_broken_indirect_table_is_refused_by_its_rule)
 {
 	static const struct { struct vring_desc d, t0; const char *why; } t[] = {
@@ -222,7 +222,7 @@ Test(virtq, a_table_longer_than_any_chain_is_refused)
 
 /* ---- in flight ---------------------------------------------------------------------------- */
 
-/* security.md 6: one head is in flight at most once. */
+/* threat-model.md 6: one head is in flight at most once. */
 Test(virtq, a_head_in_flight_is_not_taken_again)
 {
 	struct vchain again;
@@ -262,7 +262,7 @@ Test(virtq, giving_back_what_is_not_in_flight_is_our_bug, .signal = SIGABRT)
 	virtq_push(&q, &c);
 }
 
-/* security.md 7: nothing from before a reset is written into the rings of after. */
+/* threat-model.md 7: nothing from before a reset is written into the rings of after. */
 Test(virtq, giving_back_after_a_reset_is_our_bug, .signal = SIGABRT)
 {
 	*desc(0) = (struct vring_desc){ BASE + 0x4000, 16, W, 0 };
@@ -322,7 +322,7 @@ static void *flip(void *arg)
 	return NULL;
 }
 
-/* security.md 3: what was checked is what is used, however fast the guest rewrites it. */
+/* threat-model.md 3: what was checked is what is used, however fast the guest rewrites it. */
 Test(virtq, a_descriptor_that_changes_meanwhile_is_read_once)
 {
 	pthread_t t;

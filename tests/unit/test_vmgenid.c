@@ -30,7 +30,7 @@ Test(vmgenid, its_address_comes_back)
 	cr_assert_eq(at, 0);
 }
 
-/* security.md 9: an address of a state is checked before it is written to. */
+/* threat-model.md 9: an address of a state is checked before it is written to. */
 Test(vmgenid, an_address_outside_memory_is_refused)
 {
 	static const uint64_t bad[] = { 0xff8, 0x2ff1, 0x3000, UINT64_MAX };

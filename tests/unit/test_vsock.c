@@ -168,7 +168,7 @@ Test(vsock, what_belongs_to_no_connection_is_answered_by_rst)
 	vg_close(&g);
 }
 
-/* security.md 8: answers to strangers are bounded, and the newest are given up. */
+/* threat-model.md 8: answers to strangers are bounded, and the newest are given up. */
 Test(vsock, rsts_that_are_owed_have_a_cap)
 {
 	struct vg g;
@@ -367,7 +367,7 @@ Test(vsock, an_acknowledgement_of_more_than_was_sent)
 	breaks(&g, fd, hport, "more bytes acknowledged than sent");
 }
 
-/* security.md 8: what is buffered for a client that does not read is bounded by the credit. */
+/* threat-model.md 8: what is buffered for a client that does not read is bounded by the credit. */
 Test(vsock, data_beyond_credit)
 {
 	static unsigned char block[VG_MAX];

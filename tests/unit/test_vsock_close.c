@@ -201,7 +201,7 @@ Test(vsock_close, a_guest_that_never_answers_shutdown_is_reset)
 	vg_close(&g);
 }
 
-/* security.md 14: a socket that is always ready for something we do not wait for. */
+/* threat-model.md 14: a socket that is always ready for something we do not wait for. */
 Test(vsock_close, a_half_closed_client_that_does_not_read_costs_nothing)
 {
 	static unsigned char block[VG_MAX];

@@ -180,7 +180,7 @@ Test(vsock_credit, a_reading_client_does_not_wake_the_device)
 	vg_close(&g);
 }
 
-/* security.md 14: the same with large buffers, where bytes are counted and not chains. */
+/* threat-model.md 14: the same with large buffers, where bytes are counted and not chains. */
 Test(vsock_credit, a_turn_is_so_many_bytes)
 {
 	static char block[100000];
@@ -203,7 +203,7 @@ Test(vsock_credit, a_turn_is_so_many_bytes)
 	vg_close(&g);
 }
 
-/* security.md 14: a client that never stops gets its turn, and so does everyone else. */
+/* threat-model.md 14: a client that never stops gets its turn, and so does everyone else. */
 Test(vsock_credit, busy_connections_take_turns)
 {
 	static char block[150000];

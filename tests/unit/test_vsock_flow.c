@@ -119,7 +119,7 @@ Test(vsock_flow, buffer_keeps_order_over_growth_and_wrap)
 	vbuf_free(&buf);
 }
 
-/* security.md 8: what was buffered once is not held for ever. */
+/* threat-model.md 8: what was buffered once is not held for ever. */
 Test(vsock_flow, an_emptied_buffer_gives_its_memory_back)
 {
 	static unsigned char big[VSOCK_BUF_MAX];

@@ -271,7 +271,7 @@ Test(vsock_host, a_full_backlog_is_tried_again_and_then_given_up)
 
 /* ---- resets and caps ---- */
 
-/* security.md 7: a poll, an accept and a timer are in flight when the driver resets. */
+/* threat-model.md 7: a poll, an accept and a timer are in flight when the driver resets. */
 Test(vsock_host, a_reset_drains_everything_and_nothing_survives_it)
 {
 	static unsigned char block[VG_MAX];
@@ -316,7 +316,7 @@ Test(vsock_host, a_reset_drains_everything_and_nothing_survives_it)
 	vg_close(&g);
 }
 
-/* security.md 8: connections, descriptors and pledged bytes per guest. */
+/* threat-model.md 8: connections, descriptors and pledged bytes per guest. */
 Test(vsock_host, the_guest_can_open_so_many_connections)
 {
 	struct rlimit lim = { 4096, 4096 };
