@@ -271,14 +271,29 @@ static int walk_deleted(struct walk *w, int lower, const char *name,
 			     "was changed on the host" : NULL);
 }
 
+/* Where in the file something other than a hole begins; its end if nothing does. */
+static off_t data_from(int fd, off_t at)
+{
+	off_t data = lseek(fd, at, SEEK_DATA);
+
+	if (data < 0 && errno == ENXIO)
+		data = lseek(fd, 0, SEEK_END);
+	return data > at ? data : at;
+}
+
+/* Holes that both have are passed over: a file of a terabyte may have nothing in it. */
 int cow_same(int a, int b)
 {
 	static char x[65536], y[65536];
+	ssize_t n, m;
 	off_t at = 0;
 
 	for (;;) {
-		ssize_t n = pread(a, x, sizeof(x), at), m = pread(b, y, sizeof(y), at);
+		off_t in_a = data_from(a, at), in_b = data_from(b, at);
 
+		at = in_a < in_b ? in_a : in_b;
+		n = pread(a, x, sizeof(x), at);
+		m = pread(b, y, sizeof(y), at);
 		if (n < 0 || m < 0)
 			return -errno;
 		if (n != m || memcmp(x, y, (size_t)n))

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cow_diff.c - changes as text. What a line says of a file is found out here; the lines
- * of a file are compared by diff(1), which gets two open files and no name.
+ * of a file are compared by diff(1), which gets two open files and no name. It reads both
+ * into memory, so it gets none that is large, and not more memory than those can need.
  *
  * A guest chose the names and the contents. Names are always escaped as git does it;
  * contents are when they go to a terminal, which they could otherwise command.
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include "agent/proto.h"
 #include "cli/share/cow.h"
@@ -19,6 +21,7 @@
 #define BINARY_LOOK	8192u
 #define LINES_MAX	(64 << 20)	/* of a file; diff(1) keeps both in memory */
 #define CHAR_BYTES	4u		/* of UTF-8, at most */
+#define DIFF_MEMORY	(2ul << 30)	/* what it may take for that */
 
 extern char **environ;
 
@@ -144,6 +147,7 @@ static int run_diff(int old, int new, bool safe, FILE *out, struct err *e)
 	auto_fd null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	auto_fd x = fcntl(old < 0 ? null : old, F_DUPFD_CLOEXEC, 10);
 	auto_fd y = fcntl(new < 0 ? null : new, F_DUPFD_CLOEXEC, 10);
+	const struct rlimit room = { DIFF_MEMORY, DIFF_MEMORY };
 	int p[2], status, rc;
 	pid_t pid;
 
@@ -156,8 +160,10 @@ static int run_diff(int old, int new, bool safe, FILE *out, struct err *e)
 	rc = posix_spawnp(&pid, argv[0], &a, NULL, argv, environ);
 	posix_spawn_file_actions_destroy(&a);
 	close(p[1]);
-	if (!rc)
+	if (!rc) {
+		(void)!prlimit(pid, RLIMIT_AS, &room, NULL);
 		copy_lines(p[0], safe, out);
+	}
 	close(p[0]);
 	if (rc)
 		return err_set(e, -rc, "run diff (of Debian's package diffutils)");
@@ -165,7 +171,8 @@ static int run_diff(int old, int new, bool safe, FILE *out, struct err *e)
 		if (errno != EINTR)
 			return err_set(e, -errno, "wait for diff");
 	if (!WIFEXITED(status) || WEXITSTATUS(status) > 1)
-		return err_say(e, -EIO, "diff could not compare the files");
+		return err_say(e, -EIO, "diff(1) could not compare the two files; 'diff --list' "
+			       "does without it");
 	return 0;
 }
 

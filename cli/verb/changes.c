@@ -208,12 +208,18 @@ static int tell(struct changes *c, const struct layer *l, const struct cow_chang
 	return 0;
 }
 
+/* What cannot be shown is said, and hides nothing that comes after it. */
 static int show(struct changes *c, const struct layer *l, const struct cow_change *x)
 {
-	if (!c->list && !c->json)
-		return cow_diff(l->upper, l->lower, x, l->prefix, isatty(STDOUT_FILENO), stdout,
-				&c->e);
-	return tell(c, l, x);
+	struct err e = { 0 };
+
+	if (c->list || c->json)
+		return tell(c, l, x);
+	if (!cow_diff(l->upper, l->lower, x, l->prefix, isatty(STDOUT_FILENO), stdout, &e))
+		return 0;
+	c->bad++;
+	cli_say("diff: %.200s: %s", x->path, e.msg);
+	return 0;
 }
 
 static int take_over(struct changes *c, const struct layer *l, const struct cow_change *x)

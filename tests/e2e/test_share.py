@@ -143,6 +143,12 @@ def test_a_named_sandboxs_changes_are_reviewed_applied_and_dropped():
           "changed  a\ndeleted  b\nchanged  c\nadded    n\n", "the list")
     text = good("diff", "web", "a")
     check("--- a/a\n+++ b/a\n" in text and "\n+more\n" in text and "b/n" not in text, text)
+    broken = folder("broken", diff="#!/bin/sh\nexec 5<&3; read x <&5\n[ \"$x\" != one ] || exit 2\n"
+                    "printf '1\\n2\\n+fine\\n'; exit 1\n")
+    os.chmod(os.path.join(broken, "diff"), 0o755)
+    r = sandbox("diff", "web", env={"PATH": f"{broken}:{ENV['PATH']}"})
+    check(r.returncode == 1 and b"sandbox: diff: a: diff(1) could not compare" in r.stderr and
+          r.stdout.count(b"+fine") == 3, f"one that cannot be compared hides others: {r}")
     write(os.path.join(d, "c"), "the host's\n")
     r = sandbox("apply", "web")
     equal((r.returncode, r.stdout.decode()),
