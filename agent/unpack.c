@@ -7,7 +7,8 @@
  * folder. The strict kind follows no link at all (RESOLVE_BENEATH, RESOLVE_NO_SYMLINKS).
  * The last component is never followed: what is there already is replaced,
  * except a folder by a folder. Nothing is believed of an entry before the next header
- * has been reached: sizes only say how many bytes to copy.
+ * has been reached: sizes only say how many bytes to copy. Strictly, devices and pipes are
+ * left out, which is said at the end: a pipe that somebody forgot in a tree does not cost the rest.
  *
  * Blocks of zeros become holes. Folders get their mode and time at the end, when
  * nothing is put into them any more.
@@ -46,6 +47,8 @@ static struct folder {
 	int64_t mtime;
 } *folders;
 static size_t n_folders, cap_folders;
+static size_t n_left_out;
+static char left_out[300];	/* the first of them */
 
 /* Exactly n bytes: 0, or an errno value (EPIPE: the stream ended). */
 static int read_all(uint8_t *p, size_t n)
@@ -341,10 +344,15 @@ static int unpack_entry(int root, bool owner)
 	}
 	if (rename_top())
 		return helper_fail("a name in the archive is not what was asked for", EINVAL);
-	if (how->strict && !strchr("025", ent.type)) {
-		dprintf(STDERR_FILENO, "%.300s is a device, a pipe or a hard link, which nobody "
-			"takes from a guest; leave it out", ent.name);
+	if (how->strict && ent.type == '1') {
+		dprintf(STDERR_FILENO, "%.300s is a hard link, which nobody takes from a guest",
+			ent.name);
 		return EPERM;
+	}
+	if (how->strict && !strchr("025", ent.type)) {
+		if (!n_left_out++)
+			snprintf(left_out, sizeof(left_out), "%.290s", ent.name);
+		return 0;
 	}
 	if (how->strict)
 		ent.mode &= 0777;
@@ -379,6 +387,19 @@ static int read_extended(void)
 	return 0;
 }
 
+static int say_left_out(void)
+{
+	char more[48] = "";
+
+	if (!n_left_out)
+		return 0;
+	if (n_left_out > 1)
+		snprintf(more, sizeof(more), " (and %zu more like it)", n_left_out - 1);
+	dprintf(STDERR_FILENO, "%s%s is a device or a pipe, which nobody takes from a guest; "
+		"everything else was copied", left_out, more);
+	return EPERM;
+}
+
 int unpack(const struct unpack *u)
 {
 	int err = 0, kind;
@@ -405,7 +426,8 @@ int unpack(const struct unpack *u)
 	do
 		k = read(STDIN_FILENO, buf, sizeof(buf));
 	while (k > 0 || (k < 0 && errno == EINTR));
-	return set_folders();
+	err = set_folders();
+	return err ? err : say_left_out();
 }
 
 int helper_unpack(const char *path, unsigned long flags)
