@@ -10,9 +10,12 @@
 #   lines      each line that starts with `ok `, `not ok ` or `skip ` is a test
 #   criterion  the totals at the end of a Criterion program, or of tests/unit/plain.c
 #
-# A step that fails without a failed test counts as one, as does one that tests nothing. Where
-# there is a KVM, nothing may be skipped. The last line is `N passed, N failed`, with
-# `, N skipped` only where there is no KVM.
+# A step that fails without a failed test counts as one, as does one that tests nothing.
+#
+# `skip NAME: not here: WHY` is of a test that needs what this host lacks: a loop device, root.
+# These are shown with their step, and counted in a line of their own at the end. Other tests may
+# not be skipped where there is a KVM. The last line is `N passed, N failed`, with `, N skipped`
+# only where there is no KVM.
 #
 # TEST_LONG=1 (`make test-long`) is in the environment of every test, which may then do more
 # than fits into half an hour; limits are six times as long.
@@ -28,16 +31,17 @@ SAN_GUESTS=("linux: streams" "linux: big" "linux: both" "linux: many" "linux: sl
 	"linux: handshake" "linux: agent" "linux: powers")
 jobs=-j$(nproc)
 logs=$O/logs
-passed=0 failed=0 skipped=0 failures=() fuzzing=
+passed=0 failed=0 skipped=0 absent=0 failures=() fuzzing=
 mkdir -p "$logs"
 rm -f "$O/tests/jail/calls"
 
 # ---- counting ------------------------------------------------------------------------------
 kvm() { : <>/dev/kvm; } 2>/dev/null
 
-# Prints "passed failed skipped" of a log.
+# Prints "passed failed skipped absent" of a log.
 count_lines() {
-	awk '/^ok /{p++} /^not ok /{f++} /^skip /{s++} END{print p+0, f+0, s+0}' "$1"
+	awk '/^ok /{p++} /^not ok /{f++} /^skip /{ if (/: not here: /) a++; else s++ }
+		END { print p + 0, f + 0, s + 0, a + 0 }' "$1"
 }
 
 count_criterion() {
@@ -48,12 +52,13 @@ count_criterion() {
 			}
 		}
 		/^tested [0-9]+, failing [0-9]+/ { t += $2; p += $2 - $4 }
-		END { print p + 0, t - p, 0 }' "$1"
+		/^skip .*: not here: / { a++ }
+		END { print p + 0, t - p, 0, a + 0 }' "$1"
 }
 
 # step NAME SECONDS one|lines|criterion COMMAND...
 step() {
-	local name=$1 limit=$2 how=$3 begin=$SECONDS log rc p f s
+	local name=$1 limit=$2 how=$3 begin=$SECONDS log rc p f s a
 	shift 3
 	log=$logs/${name//[^a-z0-9]/-}.log
 	printf '%-28s' "$name"
@@ -61,18 +66,20 @@ step() {
 	timeout -k 15 "$limit" "$@" >"$log" 2>&1 </dev/null
 	rc=$?
 	case $how in
-	one) if [ $rc = 0 ]; then p=1 f=0 s=0; else p=0 f=1 s=0; fi ;;
-	*) read -r p f s < <("count_$how" "$log") ;;
+	one) if [ $rc = 0 ]; then p=1 f=0; else p=0 f=1; fi; s=0 a=0 ;;
+	*) read -r p f s a < <("count_$how" "$log") ;;
 	esac
-	if [ $((p + f + s)) = 0 ] || { [ $rc != 0 ] && [ "$f" = 0 ]; }; then
+	if [ $((p + f + s + a)) = 0 ] || { [ $rc != 0 ] && [ "$f" = 0 ]; }; then
 		f=$((f + 1))
 	fi
 	if [ "$s" != 0 ] && kvm; then
 		f=$((f + s)) s=0
 	fi
-	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s))
-	printf '%5d passed, %d failed%s  %4d s\n' "$p" "$f" \
-		"$([ "$s" = 0 ] || echo ", $s SKIPPED: no usable /dev/kvm")" $((SECONDS - begin))
+	passed=$((passed + p)) failed=$((failed + f)) skipped=$((skipped + s)) absent=$((absent + a))
+	printf '%5d passed, %d failed%s%s  %4d s\n' "$p" "$f" \
+		"$([ "$s" = 0 ] || echo ", $s SKIPPED: no usable /dev/kvm")" \
+		"$([ "$a" = 0 ] || echo ", $a NOT HERE")" $((SECONDS - begin))
+	[ "$a" = 0 ] || grep -aE '^skip .*: not here: ' "$log" | cut -c1-400 | sed 's/^/    /'
 	[ "$f" = 0 ] && return
 	failures+=("$name: $log")
 	[ $rc != 124 ] || echo "    it was stopped after $limit s"
@@ -93,13 +100,13 @@ lint() { step "lint" 600 lines $MAKE lint; }
 
 unit() {
 	step "unit tests: build" 600 one $MAKE $jobs "$O/unit"
-	step "unit tests" 300 criterion "$O/unit"
-	step "proofs" 300 lines $MAKE prove
+	step "unit tests" 900 criterion "$O/unit"
+	step "proofs" 600 lines $MAKE prove
 }
 
 clang() {
 	step "clang: build" 600 one $MAKE $jobs CC=clang O=build-clang all build-clang/unit
-	step "clang: unit tests" 300 criterion build-clang/unit
+	step "clang: unit tests" 900 criterion build-clang/unit
 }
 
 arm64() { step "arm64: build" 300 one $MAKE $jobs arm64; }
@@ -144,12 +151,12 @@ fuzzed() {
 vm() {
 	step "guests: build" 600 one $MAKE $jobs all vm-test-build jail-test-build
 	if kvm; then
-		step "unit tests on KVM" 300 criterion "$O/unit-kvm"
+		step "unit tests on KVM" 900 criterion "$O/unit-kvm"
 	fi
 	step "guests" 1500 lines env "O=$O" tests/vm/run.py --vmm "$O/tests/jail/record"
 }
 
-install() { step "install" 300 lines tests/install.sh "$O"; }
+install() { step "install" 600 lines tests/install.sh "$O"; }
 
 # Every executable test of a folder.
 scripts() {
@@ -177,7 +184,7 @@ e2e() {
 # After the others: was all made that is allowed?
 calls() {
 	if kvm; then
-		step "system calls" 60 lines env "O=$O" tests/jail/calls.py
+		step "system calls" 300 lines env "O=$O" tests/jail/calls.py
 	fi
 }
 }
@@ -196,6 +203,9 @@ done
 if [ ${#failures[@]} != 0 ]; then
 	echo "Failed:"
 	printf '    %s\n' "${failures[@]}"
+fi
+if [ "$absent" != 0 ]; then
+	echo "$absent not run: this host lacks what they need (see \"not here\" above)"
 fi
 if [ "$skipped" != 0 ]; then
 	echo "$passed passed, $failed failed, $skipped skipped"

@@ -14,6 +14,10 @@ class Skip(Exception):
     """Why a test could not run."""
 
 
+class NotHere(Skip):
+    """What the host lacks that the test needs, other than a KVM."""
+
+
 def check(condition, text):
     if not condition:
         raise Failure(text)
@@ -41,7 +45,7 @@ class Report:
         try:
             text = test(*args)
         except Skip as e:
-            self.line("skip", name, str(e))
+            self.line("skip", name, "not here: " * isinstance(e, NotHere) + str(e))
             return True
         except Failure as e:
             self.line("not ok", name, str(e))

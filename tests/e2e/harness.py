@@ -23,7 +23,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(1, os.path.dirname(HERE))
-from verdict import Failure, Report, check, equal  # noqa: E402
+from verdict import Failure, NotHere, Report, check, equal  # noqa: E402
 
 OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
 SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))

@@ -18,7 +18,7 @@ import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(1, os.path.dirname(HERE))
-from verdict import Report, Skip      # noqa: E402
+from verdict import NotHere, Report      # noqa: E402
 
 ROOT = os.path.dirname(os.path.dirname(HERE))
 # FSD: another server, as one with sanitizers (FSD_ARGS="--jail none").
@@ -45,7 +45,7 @@ class Mount:
 
     def __init__(self, nofile=None, cache="auto", fill=None):
         if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-            raise Skip("/dev/fuse cannot be opened")
+            raise NotHere("/dev/fuse cannot be opened")
         self.top = tempfile.mkdtemp(prefix="sandbox-fs-", dir=os.environ.get("FS_TMP"))
         for name in ("mnt", "rw", "lower", "upper", "ro"):
             os.mkdir(os.path.join(self.top, name))

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include "devices/registry.h"
 #include "tests/unit/blk_ask.h"
+#include "tests/unit/host.h"
 
 #define SIZE	(4u << 20)
 #define CHUNK	65536u
@@ -42,7 +43,6 @@ static bool attach(uint32_t block)
 			break;
 		close(loop);
 	}
-	cr_log_warn("no loop device can be had here: %s", strerror(errno));
 	return false;
 }
 
@@ -115,7 +115,7 @@ static void use(void)
 Test(blk_device, is_read_written_flushed_and_gives_back)
 {
 	if (!attach(512))
-		return;
+		not_here("no loop device can be had");
 	open_disk(false, false);
 	use();
 	detach();
@@ -125,7 +125,7 @@ Test(blk_device, is_read_written_flushed_and_gives_back)
 Test(blk_device, tells_the_size_of_its_blocks)
 {
 	if (!attach(4096))
-		return;
+		not_here("no loop device can be had");
 	open_disk(false, true);
 	cr_assert_eq(config().blk_size, htole32(4096));
 	rig_close(&r);
@@ -141,7 +141,7 @@ Test(blk_device, read_only_holds)
 	char data[512] = "x";
 
 	if (!attach(512))
-		return;
+		not_here("no loop device can be had");
 	open_disk(true, false);
 	cr_assert_eq(ask(VIRTIO_BLK_T_OUT, 0, data, 512, NULL), VIRTIO_BLK_S_IOERR);
 	cr_assert_eq(ask(VIRTIO_BLK_T_DISCARD, 0, &s, sizeof(s), NULL), VIRTIO_BLK_S_IOERR);

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include "cli/machine/bounds.h"
+#include "tests/unit/host.h"
 
 static char top[64];
 static struct bounds group;
@@ -130,7 +131,7 @@ Test(cli_bounds, a_process_that_enters_is_in_it)
 
 	bounds_make(&group, "/proc", &limits);
 	if (!group.n)
-		return;		/* none is delegated to this user here */
+		not_here("no control group is delegated to this user");
 	cr_assert(strstr(group.what, "memory") || strstr(group.what, "pids"));
 	/* As the kernel took it: three processors' worth in each period. */
 	if (strstr(group.what, "cpu")) {
@@ -216,7 +217,7 @@ Test(cli_bounds, one_more_process_is_put_in_and_the_group_stays_with_it)
 
 	bounds_make(&group, "/proc", &limits);
 	if (!group.n)
-		return;		/* none is delegated to this user here */
+		not_here("no control group is delegated to this user");
 	pid = fork();
 	if (!pid) {
 		pause();
@@ -249,7 +250,7 @@ Test(cli_bounds, leftovers_are_swept)
 	cr_assert_eq(read(go[0], &left, sizeof(left)), (ssize_t)sizeof(left));
 	waitpid(pid, NULL, 0);
 	if (!left.n)
-		return;		/* none is delegated to this user here */
+		not_here("no control group is delegated to this user");
 	cr_assert_eq(access(left.dir[0].path, F_OK), 0);
 	bounds_make(&group, "/proc", &limits);
 	cr_assert_eq(access(left.dir[0].path, F_OK), -1);

@@ -2,6 +2,7 @@
 /* The guards on sharing, on a host that exists only here. */
 #include <criterion/criterion.h>
 #include "cli/share/guard.h"
+#include "tests/unit/host.h"
 
 /* ~/.ssh leads to a disk of its own, /home/ann to /data/ann, /etc is in place. */
 static char *leads(const char *path)
@@ -86,7 +87,7 @@ Test(cli_guard, a_place_that_is_not_there_yet_is_guarded_where_it_would_be)
 Test(cli_guard, the_home_of_who_became_root)
 {
 	if (geteuid())
-		return;		/* only root became that */
+		not_here("only root became that");
 	setenv("SUDO_USER", "nobody", 1);	/* whose home is /nonexistent */
 	cr_expect_eq(guard_check_here("/nonexistent/.ssh/x", &e), -EPERM);
 	cr_expect(strstr(e.msg, "lies in /nonexistent/.ssh"), "%s", e.msg);
