@@ -3,7 +3,9 @@
 #
 # run.sh FOLDER SECONDS FUZZER... - run each fuzzer of FOLDER: its corpus once, then
 # new inputs for SECONDS. Findings and a grown corpus stay in FOLDER. Prints
-# `ok NAME` or `not ok NAME` for each; the status says whether all were clean.
+# `ok NAME` or `not ok NAME` for each; the status says whether all were clean. SEED chooses the
+# inputs, others each time if it is 0 or not set. An input may take minutes where it has to wait for
+# a processor.
 set -u
 cd "$(dirname "$0")/../.." || exit
 out=$1 seconds=$2
@@ -24,7 +26,7 @@ for name in "$@"; do
 		continue
 	fi
 	if "$out/$name" "${seeds[@]}" >"$log" 2>&1 &&
-	   "$out/$name" -max_total_time="$seconds" -timeout=25 -rss_limit_mb=2048 \
+	   "$out/$name" -max_total_time="$seconds" -seed="${SEED:-0}" -timeout=300 -rss_limit_mb=2048 \
 		-print_final_stats=1 -artifact_prefix="$out/crash/$name-" "$grown" \
 		"tests/fuzz/corpus/$what" >>"$log" 2>&1; then
 		runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")
