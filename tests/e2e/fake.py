@@ -27,7 +27,7 @@ from verdict import Failure, Report, check, equal  # noqa: E402
 TOP = os.path.dirname(os.path.dirname(HERE))
 OUT = os.path.join(TOP, os.environ.get("O", "build"))
 SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
-SECONDS = 60
+SECONDS = 240
 RUN = [SANDBOX, "run", "--cold"]
 
 
@@ -83,7 +83,7 @@ class Place:
         shutil.rmtree(self.top)
 
 
-def wait(condition, text, seconds=20):
+def wait(condition, text, seconds=100):
     until = time.monotonic() + seconds
     while not condition():
         check(time.monotonic() < until, text)
@@ -114,7 +114,7 @@ def running(word):
 def until_line(stream, want):
     line = b""
     while not line.endswith(b"\n"):
-        check(select.select([stream], [], [], 30)[0], f"{want!r} did not come: {line!r}")
+        check(select.select([stream], [], [], 100)[0], f"{want!r} did not come: {line!r}")
         byte = os.read(stream.fileno(), 1)
         check(byte, f"{want!r} did not come: {line!r}")
         line += byte

@@ -46,10 +46,10 @@ def test_flags_end_at_the_first_word(p):
 def test_timeout_keeps_what_was_written(p):
     mark = f"31{os.getpid()}"
     begin = time.monotonic()
-    r = p.run("--timeout", "1s", "--", "sh", "-c", f"echo part; sleep {mark} & sleep {mark}")
+    r = p.run("--timeout", "3s", "--", "sh", "-c", f"echo part; sleep {mark} & sleep {mark}")
     equal((r.returncode, r.stdout), (124, b"part\n"), "status and stdout")
-    equal(r.stderr, b"sandbox: the command was ended by --timeout after 1 s\n", "stderr")
-    check(time.monotonic() - begin < 20, "it took long")
+    equal(r.stderr, b"sandbox: the command was ended by --timeout after 3 s\n", "stderr")
+    check(time.monotonic() - begin < 100, "it took long")
     wait(lambda: not running(mark), "a process of the command is left")
 
 
@@ -63,7 +63,7 @@ def test_a_background_process_does_not_hold_the_run(p):
     begin = time.monotonic()
     r = p.run("--", "sh", "-c", "sleep 3333 & echo done")
     equal((r.returncode, r.stdout), (0, b"done\n"), "output")
-    check(time.monotonic() - begin < 20, "it waited for the background process")
+    check(time.monotonic() - begin < 100, "it waited for the background process")
 
 
 def test_a_reader_that_leaves(p):
@@ -216,7 +216,7 @@ def test_json(p):
 def test_json_of_other_ends(p):
     o = json.loads(p.run("--json", "--", "sh", "-c", "kill -KILL $$").stdout)
     equal((o["exit_code"], o["signal"]), (137, 9), "a signal")
-    o = json.loads(p.run("--json", "--timeout", "1s", "--", "sh", "-c", "echo a; sleep 33").stdout)
+    o = json.loads(p.run("--json", "--timeout", "3s", "--", "sh", "-c", "echo a; sleep 333").stdout)
     equal((o["exit_code"], o["timed_out"], o["stdout"]), (124, True, "a\n"), "a timeout")
     o = json.loads(p.run("--json", "--max-output=3", "--", "echo", "abcdef").stdout)
     equal((o["truncated"], o["stdout_truncated"], o["stderr_truncated"], o["stdout"]),

@@ -150,7 +150,7 @@ def test_a_timeout_that_the_agent_does_not_keep(p):
     equal(r.returncode, 124, "status")
     equal(r.stderr, b"sandbox: the guest did not end the command in time, so the machine was "
           b"stopped\n", "stderr")
-    check(30 < time.monotonic() - begin < 50, "the grace is 30 seconds")
+    check(30 < time.monotonic() - begin < 90, "the grace is 30 seconds")
 
 
 def test_killed_while_the_command_runs(p):
@@ -208,7 +208,7 @@ class Terminal:
 
     def until(self, want):
         """Read until @want comes; everything up to it is taken."""
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 100
         while want not in self.seen:
             check(time.monotonic() < limit, f"{want!r} did not come: {self.seen!r}")
             if select.select([self.fd], [], [], 0.2)[0]:
@@ -236,9 +236,9 @@ def test_a_terminal(p):
     t.resize(40, 100)
     t.write(b"while ! stty size | grep '^40 '; do sleep 0.1; done\n")
     t.until(b"40 100\r\n")
-    t.write(b"sleep 3333\n")
-    t.until(b"sleep 3333\r\n")
-    time.sleep(0.3)
+    mark = f"35{os.getpid()}"
+    t.write(f"sleep {mark}\n".encode())
+    wait(lambda: running(mark), "the command does not run")
     t.write(b"\x03")
     t.write(b"echo status $?\n")
     t.until(b"status 130\r\n")

@@ -121,7 +121,7 @@ def test_02_signals_and_time_reach_it():
     refused("no signal", "exec", "signal", "-s", "NOPE", BOX, job, status=2)
     refused("no execution 4711", "exec", "kill", BOX, "4711")
     refused("there is no execution 4711", "exec", "wait", BOX, "4711", status=125)
-    job = detach("echo part; sleep 99", "--timeout", "5s")
+    job = detach("echo part; sleep 99", "--timeout", "10s")
     r = sandbox("exec", "wait", BOX, job)
     equal(r.returncode, 124, "--timeout")
     equal(sandbox("exec", "attach", BOX, job).stdout, b"part\n", "partial output")
@@ -274,8 +274,12 @@ def test_08b_what_is_shown_is_recorded():
 def test_08c_the_log_is_followed_into_its_next_file():
     log = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes", BOX, "events")
     p = start("logs", "-f", "-n", "0", BOX)
-    time.sleep(0.5)
     with open(log, "a", encoding="utf-8") as f:
+        def follows():
+            f.write(json.dumps({"time": "x", "event": "early", "text": "x"}) + "\n")
+            f.flush()
+            return select.select([p.stdout], [], [], 0.2)[0]
+        wait(follows, "it does not follow")
         for _ in range(2200):
             f.write(json.dumps({"time": "x", "event": "padding", "text": "x" * 2000}) + "\n")
     good("exec", BOX, "--", "true")
@@ -294,13 +298,13 @@ def test_08c_the_log_is_followed_into_its_next_file():
 # ---- the sandbox that they keep busy ---------------------------------------------------------
 
 def test_09_background_work_holds_off_the_idle_timeout():
-    good("create", "busy", "--idle-timeout", "3s")
+    good("create", "busy", "--idle-timeout", "5s")
     good("start", "busy")
-    good("exec", "busy", "--", "sh", "-c", "sleep 8 >/dev/null 2>&1 &")
     begin = time.monotonic()
+    good("exec", "busy", "--", "sh", "-c", "sleep 10 >/dev/null 2>&1 &")
     wait(lambda: state("busy") == "stopped", "it never stops", 120)
     took = time.monotonic() - begin
-    check(took > 7, f"it stopped after {took:.1f} s, with a process in the background")
+    check(took > 9, f"it stopped after {took:.1f} s, with a process in the background")
     check("--idle-timeout" in inspect("busy")["reason"], inspect("busy")["reason"])
     good("rm", "--yes", "busy")
 

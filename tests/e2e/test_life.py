@@ -355,7 +355,7 @@ def test_08_whatever_is_killed_the_store_is_consistent():
 def test_99_nothing_is_left():
     good("rm", "--force", "box", "lim")
     equal(json.loads(good("ls", "--json")), [], "sandboxes")
-    wait(lambda: not runtime(), f"left in the runtime folder: {runtime()}", 10)
+    wait(lambda: not runtime(), f"left in the runtime folder: {runtime()}")
     units = [u for _, _, fs in os.walk(UNITS) for u in fs]
     equal(units, [], "units of systemd")
 

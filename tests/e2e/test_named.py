@@ -50,7 +50,7 @@ def test_02_exec_passes_streams_and_status():
     equal((r.returncode, r.stderr, r.stdout == data), (7, b"err\n", True), "exec")
     equal(sandbox("exec", "one", "--", "no-such").returncode, 127, "not found")
     equal(sandbox("exec", "one", "--", "sh", "-c", "kill -9 $$").returncode, 137, "a signal")
-    r = sandbox("exec", "--timeout", "2s", "one", "--", "sh", "-c", "echo part; sleep 99")
+    r = sandbox("exec", "--timeout", "10s", "one", "--", "sh", "-c", "echo part; sleep 99")
     equal((r.returncode, r.stdout), (124, b"part\n"), "--timeout")
     refused("there is no command", "exec", "one", status=125)
     refused("there is no sandbox named 'nobody'", "exec", "nobody", "--", "true", status=125)
@@ -253,7 +253,7 @@ def test_99_nothing_is_left():
     good("stop", "--all")
     good("rm", "--force", "one", "two", "three")
     equal(json.loads(good("ls", "--json")), [], "sandboxes")
-    wait(lambda: not runtime(), f"left in the runtime folder: {runtime()}", 10)
+    wait(lambda: not runtime(), f"left in the runtime folder: {runtime()}")
 
 
 if __name__ == "__main__":

@@ -211,12 +211,18 @@ until [ -s /root/busy ]; do sleep 0.1; done
 """
 
 
+def writes_on():
+    n = read("host", "busy").count("\n")
+    wait(lambda: read("host", "busy").count("\n") > n + 2, "the next lines")
+
+
 def test_b_4_requests_that_are_under_way_are_neither_lost_nor_done_twice():
     sh("dev", BUSY)
     good("snapshot", "create", "dev", "busy")
-    sh("dev", "sleep 1")
+    writes_on()
     good("rollback", "--yes", "dev", "busy")
-    sh("dev", "sleep 1; kill $(cat /tmp/busy)")
+    writes_on()
+    sh("dev", "kill $(cat /tmp/busy)")
     for name in ("/w/busy", "/root/busy"):       # taken back with the machine
         n = [int(w) for w in sh("dev", f"cat {name}").split()]
         check(len(n) > 2 and n == list(range(len(n))), f"{name}: {n[:9]}..{n[-9:]}")

@@ -100,12 +100,12 @@ static int send_signal(uint64_t id, int signo, enum proto_scope scope)
 	return rc;
 }
 
-static void gone(const char *file)
+static void comes(const char *file)
 {
 	char path[96];
 
 	snprintf(path, sizeof(path), "%s/%s", live_dir, file);
-	for (int i = 0; i < 500 && access(path, F_OK); i++)
+	for (int i = 0; i < 3000 && access(path, F_OK); i++)
 		usleep(10000);
 	cr_assert_eq(access(path, F_OK), 0, "%s does not come", file);
 }
@@ -128,7 +128,7 @@ Test(agent_jobs, outlives_its_client_and_can_be_followed)
 	struct client_err e = { 0 };
 	struct found f;
 
-	gone("a");
+	comes("a");
 	f = list(id);
 	cr_expect_eq(f.n, 1);
 	cr_expect_eq(f.j.flags, PROTO_JOB_KEPT | PROTO_JOB_RUNNING);
@@ -170,10 +170,10 @@ Test(agent_jobs, signals_and_time_end_it_without_a_client)
 {
 	struct client_result res;
 	struct client_err e;
-	uint64_t id = start("trap 'exit 9' TERM; while :; do sleep 0.05; done",
-			    (struct client_exec){ 0 });
+	uint64_t id = start_in("trap 'exit 9' TERM; touch a; while :; do sleep 0.05; done",
+			       (struct client_exec){ 0 });
 
-	usleep(200000);
+	comes("a");
 	cr_expect_eq(send_signal(id, SIGTERM, PROTO_SCOPE_PROCESS), 0);
 	cr_expect_eq(wait_for(id, &res, &e), 0);
 	cr_expect_eq(res.code, 9);
@@ -182,7 +182,7 @@ Test(agent_jobs, signals_and_time_end_it_without_a_client)
 	cr_expect_eq(wait_for(id, &res, &e), 0);
 	cr_expect_eq(res.signal, SIGKILL);
 	cr_expect(!res.left_running);
-	id = start("echo x; sleep 60", (struct client_exec){ .timeout_ns = 300000000 });
+	id = start("echo x; sleep 60", (struct client_exec){ .timeout_ns = 2000000000 });
 	cr_expect_eq(wait_for(id, &res, &e), 0);
 	cr_expect(res.timed_out && res.out_bytes == 2);
 }

@@ -223,7 +223,7 @@ static bool process_exists(const char *marker)
 
 Test(agent_live, timeout_kills_the_tree_and_keeps_the_output)
 {
-	struct live_run r = { .x.timeout_ns = 400000000 };
+	struct live_run r = { .x.timeout_ns = 2000000000 };
 	double t = now();
 
 	live_sh(&r, "echo part; (sleep 4141.25 & sleep 4141.25) & sleep 4141.25");
@@ -232,7 +232,7 @@ Test(agent_live, timeout_kills_the_tree_and_keeps_the_output)
 	cr_expect(r.res.timed_out);
 	cr_expect_eq(client_result_status(&r.res), 124);
 	cr_expect_str_eq(r.out, "part\n");
-	cr_expect(t > 0.35 && t < 5, "%f s", t);
+	cr_expect(t > 1.95 && t < 30, "%f s", t);
 	cr_expect_not(process_exists("4141.25"));
 	live_free(&r);
 }
@@ -243,7 +243,7 @@ Test(agent_live, background_child_that_holds_the_pipes)
 	double t = now();
 
 	live_sh(&r, "sleep 4242.5 & echo $!");
-	cr_expect_lt(now() - t, 5);
+	cr_expect_lt(now() - t, 30);
 	cr_expect_eq(r.res.code, 0);
 	cr_expect(r.res.left_running);
 	cr_expect_gt(atoi(r.out), 1);

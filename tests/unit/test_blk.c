@@ -471,7 +471,7 @@ Test(blk_made, a_hold_finishes_what_was_taken)
 	rig_kick(&r, 0);
 	while (!virtio_idle(r.d))
 		cr_assert_geq(loop_once(r.loop), 0);
-	cr_assert_lt(now_ms() - begin, 900);
+	cr_assert_lt(now_ms() - begin, 2000);	/* not three seconds */
 	for (unsigned i = 0; i < 4; i++)
 		cr_assert_geq(rig_used(&r, 0, NULL), 0);
 	rig_run(&r);
