@@ -8,6 +8,8 @@
 comma  := ,
 O      ?= build$(if $(SAN),-$(subst $(comma),-,$(SAN)))$(if $(filter clang%,$(CC)),-clang)
 PREFIX ?= /usr/local
+# Services that start builds may have none.
+export HOME := $(or $(HOME),$(shell getent passwd "$$(id -u)" | cut -d: -f6))
 CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/sandbox
 Q      := $(if $(V),,@)
 VERSION := 0.1.0
@@ -217,18 +219,18 @@ run: setup
 	@$(RUN)
 
 test: fetch
-	+$(Q)O=$(O) CACHE=$(CACHE) MAKE=$(MAKE) tests/run.sh
+	+$(Q)O=$(O) CACHE='$(CACHE)' MAKE=$(MAKE) tests/run.sh
 
 # The same tests, and what takes hours of them.
 test-long: fetch
 	@tests/setup.sh $(PKG_LONG)
-	+$(Q)TEST_LONG=1 FUZZ_SECONDS=600 O=$(O) CACHE=$(CACHE) MAKE=$(MAKE) tests/run.sh
+	+$(Q)TEST_LONG=1 FUZZ_SECONDS=600 O=$(O) CACHE='$(CACHE)' MAKE=$(MAKE) tests/run.sh
 
 setup:
 	@tests/setup.sh $(PKG_BUILD) $(PKG_GUEST) $(PKG_TEST)
 
 fetch: setup
-	@tests/fetch.sh $(CACHE)/packages $(PKG_UNPACK)
+	@tests/fetch.sh '$(CACHE)/packages' $(PKG_UNPACK)
 
 # ---- tests ---------------------------------------------------------------------------------
 $(O)/unit: $(patsubst %.c,$(O)/%.o,$(UNIT_SRC) $(filter-out cli/main.c,$(sandbox-src))) $(LIBHOST) | $(AGENT)

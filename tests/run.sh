@@ -96,7 +96,7 @@ build() {
 	step "guest kernel" 2400 one $MAKE guest
 }
 
-lint() { step "lint" 600 lines $MAKE lint; }
+lint() { step "lint" 1800 lines $MAKE lint; }
 
 unit() {
 	step "unit tests: build" 600 one $MAKE $jobs "$O/unit"

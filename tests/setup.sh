@@ -6,6 +6,10 @@
 set -eu
 export LC_ALL=C
 
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+	echo "The packages that this needs are Debian's, and there is no dpkg or apt-get here: $*" >&2
+	exit 1
+fi
 known=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null || true)
 missing=
 for p in "$@"; do

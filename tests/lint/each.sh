@@ -11,7 +11,7 @@
 set -u
 tool=$1
 shift
-cache=${LINT_CACHE-${XDG_CACHE_HOME:-$HOME/.cache}/sandbox/lint}
+cache=${LINT_CACHE-${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/sandbox/lint}
 flags=(-std=gnu17 -D_GNU_SOURCE -I. -include "$O/config.h" -DSANDBOX_VERSION='"lint"')
 failed=0
 

@@ -55,5 +55,5 @@ lint "shellcheck" shellcheck -x -S warning -e SC2174 "${scripts[@]}"
 lint "clang-tidy" each tidy
 lint "gcc -fanalyzer" each analyzer
 # What nobody asked for in a month.
-find "${XDG_CACHE_HOME:-$HOME/.cache}/sandbox/lint" -type f -mtime +30 -delete 2>/dev/null
+find "${XDG_CACHE_HOME:-${HOME:-/nonexistent}/.cache}/sandbox/lint" -type f -mtime +30 -delete 2>/dev/null
 exit "$failed"
