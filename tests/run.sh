@@ -22,6 +22,8 @@
 set -u
 cd "$(dirname "$0")/.." || exit
 unset MAKEFLAGS MFLAGS MAKEOVERRIDES MAKELEVEL
+[ -n "${HOME:-}" ] || HOME=$(getent passwd "$(id -u)" | cut -d: -f6)
+export HOME="${HOME:-/nonexistent}"
 O=${O:-build}
 MAKE="${MAKE:-make} --no-print-directory"
 SAN_SETTINGS=(UBSAN_OPTIONS=print_stacktrace=1

@@ -29,6 +29,7 @@ OUT = os.path.join(TOP, os.environ.get("O", "build"))
 SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
 SECONDS = 240
 RUN = [SANDBOX, "run", "--cold"]
+os.umask(0o022)     # whatever the caller's is
 
 
 class Place:

@@ -31,6 +31,8 @@ LONG = bool(os.environ.get("TEST_LONG"))
 BOOT_S = 600        # of a boot: half a minute where guest kernels are emulated, more under load
 RUN_S = 240
 
+# Whatever the caller's is: tests look at modes.
+os.umask(int(os.environ.get("UMASK", "022"), 8))
 # A folder for the test's files, and one for the program's own: what contains that is guarded.
 TOP = os.path.realpath(tempfile.mkdtemp(prefix="e2e-", dir="/tmp"))
 OWN = os.path.realpath(tempfile.mkdtemp(prefix="e2e-own-", dir="/tmp"))

@@ -63,7 +63,7 @@ def reported(what, status, said, killed):
 
 def swept(what):
     good("gc")
-    wait(lambda: not left_behind(), f"{what}: left behind {left_behind()}", 20)
+    wait(lambda: not left_behind(), f"{what}: left behind {left_behind()}")
 
 
 # ---- run: all that there is goes with it -------------------------------------------------------
@@ -75,7 +75,7 @@ def run_killed_at(step):
     t, status, made, killed = traced(step, *RUN)
     what = f"run killed at step {step} ({killed}) after {made[-1:]}"
     try:
-        wait(lambda: t.left() == 0, f"{what}: the end of all processes", 30)
+        wait(lambda: t.left() == 0, f"{what}: the end of all processes", 100)
     finally:
         said = sentence(t)
     reported(what, status, said, killed)
@@ -122,7 +122,7 @@ def verb_killed_at(step, prepare, *verb):
             else:
                 equal(r.stderr.count(b"\n"), 1, f"{what}: {r.stderr!r}; sentences")
         usable(what, "box")
-        wait(lambda: t.left() == 0, f"{what}: the end of all processes", 30)
+        wait(lambda: t.left() == 0, f"{what}: the end of all processes", 100)
     finally:
         said = sentence(t)
     reported(what, status, said, killed)

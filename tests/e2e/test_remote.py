@@ -38,7 +38,7 @@ def test_00_an_image_with_an_sshd_and_git():
                           [("usr/bin/git-upload-pack", "git"), ("usr/bin/git-receive-pack", "git"),
                            ("usr/lib/git-core/git", "../../bin/git")])
     good("image", "import", "--name", "tools", "-", stdin=tar)
-    good("create", "web", "--image", "tools", "-e", 'WORDS=a "b" \\c', "--secret", "TOKEN=env:HOME")
+    good("create", "web", "--image", "tools", "-e", 'WORDS=a "b" \\c', "--secret", "TOKEN=env:PATH")
     good("create", "bare")
     good("start", "web", "bare", limit=BOOT_S)
 

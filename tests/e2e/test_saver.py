@@ -68,7 +68,7 @@ def kill_at(box, step, who):
             check(r.returncode != 0, f"{what}: it is not there, but nobody said so")
         sandbox("gc")       # or that of the other thread, which has this box locked then
         kept = os.path.join(boxes(box), "snapshots")
-        wait(lambda: os.listdir(kept) == ["old"], f"{what}: after gc {os.listdir(kept)}", 20)
+        wait(lambda: os.listdir(kept) == ["old"], f"{what}: after gc {os.listdir(kept)}")
     finally:
         traced.close()
 

@@ -48,7 +48,8 @@ def prepare(tree):
     for path in (at("home"), at("out")):
         subprocess.run(["chown", "-R", f"{USER}:{USER}", path], check=True)
     return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": at("home"), "O": at("out"),
-            "SANDBOX": at("tree", os.path.relpath(SANDBOX, tree)), "PYTHONDONTWRITEBYTECODE": "1"}
+            "SANDBOX": at("tree", os.path.relpath(SANDBOX, tree)), "PYTHONDONTWRITEBYTECODE": "1",
+            "UMASK": "077"}
 
 
 def test_an_ordinary_user_over_all_verbs():

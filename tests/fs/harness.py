@@ -24,6 +24,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 # FSD: another server, as one with sanitizers (FSD_ARGS="--jail none").
 FSD = os.environ.get("FSD") or os.path.join(ROOT, os.environ.get("O", "build"), "sandbox-fsd")
 FSD_ARGS = os.environ.get("FSD_ARGS", "").split()
+os.umask(0o022)     # whatever the caller's is: tests look at modes
 LONG = os.environ.get("TEST_LONG", "0") not in ("", "0")
 
 
