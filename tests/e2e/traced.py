@@ -54,7 +54,7 @@ class Traced:
 
     def close(self):
         self.child.stdin.close()
-        self.child.wait(30)
+        self.child.wait(100)
         self.child.stdout.close()
 
 

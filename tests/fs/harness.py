@@ -28,7 +28,7 @@ os.umask(0o022)     # whatever the caller's is: tests look at modes
 LONG = os.environ.get("TEST_LONG", "0") not in ("", "0")
 
 
-def wait_for(what, condition, seconds=20):
+def wait_for(what, condition, seconds=100):
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -38,7 +38,7 @@ def wait_for(what, condition, seconds=20):
 
 def is_mounted(path):
     with open("/proc/self/mounts", encoding="utf-8") as f:
-        return any(line.split()[1] == path for line in f)
+        return any(line.split()[1].replace("\\040", " ") == path for line in f)
 
 
 class Mount:
@@ -81,7 +81,7 @@ class Mount:
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(20)
+            self.process.wait(100)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -38,8 +38,8 @@ class Window:
         self.window = mmap.mmap(fd, window_bytes)
         self.sock, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control, their_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self.sock.settimeout(20)
-        self.control.settimeout(20)
+        self.sock.settimeout(100)
+        self.control.settimeout(100)
         fds = [fd, theirs.fileno(), their_control.fileno()]
         prefix = ["prlimit", f"--nofile={self.nofile}"] if self.nofile else []
         self.process = subprocess.Popen(
@@ -56,7 +56,7 @@ class Window:
         self.control.close()
         self.window.close()
         try:
-            text = self.process.communicate(timeout=20)[1].decode()
+            text = self.process.communicate(timeout=100)[1].decode()
         finally:
             self.process.kill()
         return self.process.returncode, text
