@@ -85,7 +85,7 @@ step() {
 	[ "$f" = 0 ] && return
 	failures+=("$name: $log")
 	[ $rc != 124 ] || echo "    it was stopped after $limit s"
-	grep -aE '^(not ok|skip) |^\[(FAIL|ERROR)|^FAIL ' "$log" | cut -c1-400 | sed 's/^/    /'
+	grep -aE '^(not ok|skip) |^\[(FAIL|ERROR)|^FAIL ' "$log" | grep -av ': not here: ' | cut -c1-400 | sed 's/^/    /'
 	echo "    ---- end of $log"
 	tail -n "${TAIL:-40}" "$log" | cut -c1-400 | sed 's/^/    /'
 }

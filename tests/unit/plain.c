@@ -3,8 +3,10 @@
  * plain.c - a small runner for the same tests, used only under ThreadSanitizer:
  * Criterion's own wants memory at addresses that the sanitizer keeps for itself.
  * One process per test, one after the other; an argument is a part of the
- * "suite/test" names to run. And what the other sanitizers need to be told.
+ * "suite/test" names to run. And what the other sanitizers need to be told, and all tests have.
  */
+#include <sys/stat.h>
+
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define PLAIN_RUNNER
@@ -19,6 +21,12 @@ const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
 	return "leak:libcriterion\n";
+}
+
+/* Whatever the caller's is: tests look at modes. */
+__attribute__((constructor)) static void usual_umask(void)
+{
+	umask(022);
 }
 
 #ifdef PLAIN_RUNNER
