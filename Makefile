@@ -339,7 +339,8 @@ bench: setup
 	$(Q)O=$(O) bench/run $(BENCH)
 
 # ---- install -------------------------------------------------------------------------------
-DEST    = $(DESTDIR)$(PREFIX)
+# Quoted: a path with a space in it is one.
+DEST    = '$(subst ','\'',$(DESTDIR)$(PREFIX))'
 MANUALS = $(wildcard docs/*.[1-8])
 install: all guest
 	install -D -t $(DEST)/bin $(O)/sandbox
@@ -347,9 +348,9 @@ install: all guest
 	install -D -t $(DEST)/libexec/sandbox $(O)/sandbox-vmm $(O)/sandbox-fsd
 	install -D -m 644 -t $(DEST)/share/sandbox $(GUEST_KERNEL) $(GUEST_INITRD)
 	for m in $(MANUALS); do install -D -m 644 -t $(DEST)/share/man/man$${m##*.} $$m; done
-	mkdir -p $(DEST)/share/bash-completion/completions $(DEST)/share/zsh/site-functions
-	$(O)/sandbox completion bash >$(DEST)/share/bash-completion/completions/sandbox
-	$(O)/sandbox completion zsh >$(DEST)/share/zsh/site-functions/_sandbox
+	umask 022 && mkdir -p $(DEST)/share/bash-completion/completions $(DEST)/share/zsh/site-functions
+	umask 022 && $(O)/sandbox completion bash >$(DEST)/share/bash-completion/completions/sandbox
+	umask 022 && $(O)/sandbox completion zsh >$(DEST)/share/zsh/site-functions/_sandbox
 
 uninstall:
 	rm -f $(DEST)/bin/sandbox $(DEST)/bin/git-remote-sandbox \

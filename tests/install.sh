@@ -2,11 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # install.sh FOLDER - `make install` from build folder FOLDER to a folder of its own and back:
-# everything is there, the command runs from there, and uninstall leaves no file.
+# everything is there, for everybody, whatever the installer's umask is; the command runs from
+# there, and uninstall leaves no file. The folder's name has a space and a quote in it.
 set -u
 cd "$(dirname "$0")/.." || exit
-dest=$(mktemp -d)
-trap 'rm -rf "$dest"' EXIT
+umask 077
+top=$(mktemp -d)
+trap 'rm -rf "$top"' EXIT
+dest="$top/it's here"
+mkdir "$dest"
 failed=0
 
 check() {
@@ -35,10 +39,18 @@ has_all() {
 	done
 }
 
+all_may_read() {
+	local found
+	found=$(find "$dest"/opt ! -type l ! -perm -004)
+	echo "$found"
+	[ -z "$found" ]
+}
+
 make_it() { make --no-print-directory "O=$1" "DESTDIR=$dest" PREFIX=/opt/x "$2"; }
 
 check "make install" make_it "$1" install
 check "every file is there" has_all
+check "everybody may read it" all_may_read
 check "the command starts" "$dest/opt/x/bin/sandbox" version
 check "the monitor starts" "$dest/opt/x/libexec/sandbox/sandbox-vmm" --version
 check "make uninstall" make_it "$1" uninstall
