@@ -6,6 +6,7 @@
 # there, and uninstall leaves no file. The folder's name has a space and a quote in it.
 set -u
 cd "$(dirname "$0")/.." || exit
+make --no-print-directory "O=$1" all guest || exit
 umask 077
 top=$(mktemp -d)
 trap 'rm -rf "$top"' EXIT

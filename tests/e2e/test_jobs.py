@@ -302,7 +302,7 @@ def test_09_background_work_holds_off_the_idle_timeout():
     good("start", "busy")
     begin = time.monotonic()
     good("exec", "busy", "--", "sh", "-c", "sleep 10 >/dev/null 2>&1 &")
-    wait(lambda: state("busy") == "stopped", "it never stops", 120)
+    wait(lambda: state("busy") == "stopped", "it never stops", RUN_S)
     took = time.monotonic() - begin
     check(took > 9, f"it stopped after {took:.1f} s, with a process in the background")
     check("--idle-timeout" in inspect("busy")["reason"], inspect("busy")["reason"])
@@ -311,7 +311,7 @@ def test_09_background_work_holds_off_the_idle_timeout():
 
 def test_10_run_detached_and_remove():
     equal(good("run", "-d", "--rm", "--name", "brief", "--", "sleep", "2"), "brief\n", "stdout")
-    wait(lambda: state("brief") is None, "it is not removed", 120)
+    wait(lambda: state("brief") is None, "it is not removed", RUN_S)
 
 
 def test_99_nothing_is_left():

@@ -58,6 +58,8 @@ def test_an_ordinary_user_over_all_verbs():
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
         raise NotHere("unshare cannot make a mount namespace")
     tree = os.path.dirname(os.path.dirname(HERE))
+    if not all(os.stat(f).st_mode & 0o5 == 0o5 for f in (tree, HERE, SANDBOX)):
+        raise NotHere("it needs a source tree that others may read")
     env = prepare(tree)
     vmm = os.environ.get("SANDBOX_VMM")
     if vmm:
