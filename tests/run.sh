@@ -35,6 +35,10 @@ jobs=-j$(nproc)
 logs=$O/logs
 passed=0 failed=0 skipped=0 absent=0 failures=() fuzzing=
 mkdir -p "$logs"
+# No test depends on what whoever runs it has set, or keeps. (The cache has the guest's kernel.)
+unset SANDBOX_CONFIG SANDBOX_FSD SANDBOX_SSH_CONFIG SANDBOX_VMM SUDO_USER DOAS_USER
+home=$(readlink -f "$O")/test-home
+export LC_ALL=C.UTF-8 XDG_CONFIG_HOME=$home/config XDG_DATA_HOME=$home/data XDG_STATE_HOME=$home/state
 rm -f "$O/tests/jail/calls"
 
 # ---- counting ------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ class Place:
         self.env = dict(os.environ, SANDBOX_VMM=os.path.join(HERE, "fake_vmm.py"),
                         XDG_RUNTIME_DIR=self.runtime, FAKE_PID=self.pid_file,
                         XDG_CACHE_HOME=os.path.join(self.top, "cache"),
+                        XDG_CONFIG_HOME=os.path.join(self.top, "config"),
+                        XDG_DATA_HOME=os.path.join(self.top, "data"),
                         XDG_STATE_HOME=os.path.join(self.top, "state"))
         self.env.pop("FAKE_MODE", None)
         self.children = []
