@@ -22,7 +22,7 @@ PKG_BUILD := gcc libc6-dev linux-libc-dev liburing-dev libfdt-dev libseccomp-dev
 PKG_GUEST := linux-source-6.12 flex bison bc libelf-dev libssl-dev xz-utils patch cpio \
 	busybox-static e2fsprogs
 PKG_TEST  := libcriterion-dev clang clang-tidy libclang-rt-14-dev llvm gcc-aarch64-linux-gnu \
-	libc6-dev-arm64-cross shellcheck git fuse3 stress-ng erofs-utils skopeo openssh-client
+	libc6-dev-arm64-cross shellcheck git fuse3 procps stress-ng erofs-utils skopeo openssh-client
 # Unpacked by tests, never installed.
 PKG_UNPACK := openssh-server libwrap0
 # (npm may be there from elsewhere, with a node that keeps Debian's from being installed.)
