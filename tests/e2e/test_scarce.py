@@ -20,7 +20,8 @@ import harness
 from harness import BOOT_S, ENV, LONG, OUT, OWN, SANDBOX, at, check, equal, folder, good, sandbox, \
     state, wait
 
-FAIL = os.path.join(OUT, "tests", "jail", "fail.so")
+# By name and folder: in LD_PRELOAD a path ends at a space.
+FAIL = {"LD_PRELOAD": "fail.so", "LD_LIBRARY_PATH": os.path.join(OUT, "tests", "jail")}
 SENTENCE = re.compile(r"^sandbox: \S.*", re.M)
 SOME = 40 if LONG else 5     # of each verb
 SEED = int(os.environ.get("SEED") or (random.randrange(1 << 30) if LONG else 1))
@@ -36,7 +37,7 @@ class Order:
         with open(path, "r+b") as f:
             self.map = mmap.mmap(f.fileno(), 64)
         # Only programs that are named get this environment.
-        self.env = {"LD_PRELOAD": FAIL, "FAIL_FILE": path} | {
+        self.env = {**FAIL, "FAIL_FILE": path} | {
             f"SANDBOX_{x.upper()}": os.environ.get(f"SANDBOX_{x.upper()}",
                                                    os.path.join(OUT, f"sandbox-{x}"))
             for x in ("vmm", "fsd")}

@@ -199,14 +199,20 @@ static int stop_at_calls(void)
 	return install(code, sizeof(code) / sizeof(code[0]));
 }
 
-/* Before what somebody else has preloaded. */
+static void set_first(const char *name, const char *value)
+{
+	const char *more = getenv(name);
+	char all[8500];
+
+	snprintf(all, sizeof(all), "%s%s%s", value, more ? ":" : "", more ? more : "");
+	setenv(name, all, 1);
+}
+
+/* Before what somebody else has preloaded; by its name, as a path ends at a space there. */
 static void preload(const char *folder)
 {
-	const char *more = getenv("LD_PRELOAD");
-	char value[8500];
-
-	snprintf(value, sizeof(value), "%s/tell.so%s%s", folder, more ? ":" : "", more ? more : "");
-	setenv("LD_PRELOAD", value, 1);
+	set_first("LD_LIBRARY_PATH", folder);
+	set_first("LD_PRELOAD", "tell.so");
 }
 
 int main(int argc, char **argv)
