@@ -14,8 +14,6 @@ import time
 
 from common import GUESTCTL, RUNS, SANDBOX, VMM, tool
 
-NS = 1_000_000_000
-
 
 def template():
     """A snapshot folder: the one that `sandbox run` makes and uses. The first run makes it."""

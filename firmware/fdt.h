@@ -44,7 +44,6 @@ void fdtw_reg(struct fdt_writer *w, const uint64_t (*reg)[2], size_t n);
  */
 #define FDTW_PHANDLE_INTC	1u
 #define FDTW_PHANDLE_POWER	2u
-#define FDTW_FIRST_FREE_PHANDLE	3u
 void fdtw_devices(struct fdt_writer *w, const struct fw_conf *c, gpa_t vmgenid,
 		  void (*irq)(struct fdt_writer *w, uint32_t gsi));
 #endif

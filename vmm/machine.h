@@ -21,7 +21,6 @@
 #define MACHINE_PORT_LOG	0xe9u
 #define MACHINE_PORT_SERIAL	0x3f8u
 #define MACHINE_PORT_KEYBOARD	0x64u		/* 0xfe resets: Linux's reboot=k */
-#define MACHINE_PORT_PROBE	0xf4u		/* end of a firmware program, before the kernel */
 
 /*
  * I/O APIC pin of a slot: 16 to 23, then 5 to 12. Pins are edge-triggered and not

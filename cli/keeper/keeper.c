@@ -25,7 +25,6 @@
 #include "cli/base/text.h"
 
 #define NS_PER_S	1000000000ull
-#define STOP_GRACE_NS	(10 * NS_PER_S)
 #define AGENT_MS	10000
 
 static void report(int fd, const char *fmt, ...) printf_like(2, 3);

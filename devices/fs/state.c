@@ -22,7 +22,6 @@
 #define MAGIC	"sandboxF"
 #define VERSION	1u
 #define STATE_MAX (512u << 20)
-#define NO_SHARE UINT32_MAX
 
 struct head {
 	char magic[8];

@@ -36,6 +36,16 @@ def wait_for(what, condition, seconds=100):
         time.sleep(0.01)
 
 
+def put(path, data=b"x"):
+    with open(path, "wb") as f:
+        f.write(data)
+
+
+def get(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
 def is_mounted(path):
     with open("/proc/self/mounts", encoding="utf-8") as f:
         return any(line.split()[1].replace("\\040", " ") == path for line in f)
