@@ -108,6 +108,23 @@ int places_images(struct place *p, struct err *e)
 	return rc ? rc : make_private(p->path, false, e);
 }
 
+/* A person may have put the cache elsewhere by a link; what counts is whose folder that is. */
+int places_templates(struct place *p, struct err *e)
+{
+	int rc = places_cache(p, e);
+	auto_mem char *real = rc ? NULL : realpath(p->path, NULL);
+	struct place cache;
+
+	if (!rc && real)
+		rc = print(p, e, "%s", real);
+	if (!rc)
+		rc = make_private(p->path, true, e);
+	cache = *p;
+	if (!rc)
+		rc = print(p, e, "%s/templates", cache.path);
+	return rc ? rc : make_private(p->path, false, e);
+}
+
 int places_config(struct place *p, struct err *e)
 {
 	return xdg(p, "XDG_CONFIG_HOME", ".config", e);

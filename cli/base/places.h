@@ -28,6 +28,8 @@ int places_images(struct place *p, struct err *e) must_check;
 int places_config(struct place *p, struct err *e) must_check;
 /* $XDG_CACHE_HOME/sandbox; not made. */
 int places_cache(struct place *p, struct err *e) must_check;
+/* `templates` in it, made if need be; both ours alone: machines go on from what is in there. */
+int places_templates(struct place *p, struct err *e) must_check;
 
 /*
  * The monitor ($SANDBOX_VMM, else beside this program, else in libexec), the server of

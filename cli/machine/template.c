@@ -86,24 +86,11 @@ int template_key(struct template_key *k, const struct monitor_conf *c, struct er
 
 int template_root(struct place *p, struct err *e)
 {
-	static const char sub[] = "/templates";
-	size_t n;
-	int fd, rc = places_cache(p, e);
+	int rc = places_templates(p, e);
+	int fd = rc ? -1 : open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	if (rc)
 		return rc;
-	n = strlen(p->path);
-	if (n + sizeof(sub) > sizeof(p->path))
-		return err_say(e, -ENAMETOOLONG, "the cache folder's path is too long");
-	for (char *s = p->path + 1; (s = strchr(s, '/')); s++) {	/* as mkdir -p */
-		*s = '\0';
-		(void)mkdir(p->path, 0700);
-		*s = '/';
-	}
-	(void)mkdir(p->path, 0700);
-	memcpy(p->path + n, sub, sizeof(sub));
-	(void)mkdir(p->path, 0700);
-	fd = open(p->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return fd < 0 ? err_set(e, -errno, "open the folder of templates %s", p->path) : fd;
 }
 
