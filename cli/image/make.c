@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * make.c - each source becomes a tree, the tree an EROFS file, that one an image.
+ * make.c - each source becomes a tree, the tree an EROFS file, that one an image. Before what
+ * a stranger wrote is read, this process is confined (confine.h) to the store.
  *
  * What a path is, is said or seen from what is a folder and what is not; contents are
  * not looked at. A ready file system is copied as it is, and only with its kind named.
  */
 #include <fcntl.h>
 #include <sys/stat.h>
+#include "cli/image/confine.h"
 #include "cli/image/erofs.h"
 #include "cli/image/make.h"
 #include "cli/image/pipe.h"
@@ -152,6 +154,8 @@ static int import_tar(struct making *k, const char *path, char id[static SUM_HEX
 		return err_say(e, -EINVAL, "--sha256 needs a file, not stdin");
 	rc = want_sum(k->m, fd, e);
 	if (!rc)
+		rc = image_confine(k->draft.store, -1, e);
+	if (!rc)
 		rc = image_from_tar(&k->tree, fd, e);
 	return rc ? rc : finish_tree(k, id, e);
 }
@@ -170,6 +174,7 @@ static const char *see_format(const char *path)
 static int import_as(struct making *k, const char *format, const char *path,
 		     char id[static SUM_HEX], struct err *e)
 {
+	auto_fd from = -1;
 	int rc;
 
 	if (!strcmp(format, "erofs") || !strcmp(format, "ext4"))
@@ -178,6 +183,11 @@ static int import_as(struct making *k, const char *format, const char *path,
 		return import_tar(k, path, id, e);
 	if (k->m->sha256)
 		return err_say(e, -EINVAL, "--sha256 is for a file");
+	from = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	rc = from < 0 ? err_set(e, -errno, "open folder %s", path) :
+			image_confine(k->draft.store, from, e);
+	if (rc)
+		return rc;
 	if (!strcmp(format, "oci"))
 		rc = image_from_oci(&k->tree, path, &k->config, e);
 	else
@@ -285,7 +295,9 @@ static int build_tree(struct making *k, const struct profile *p, struct err *e)
 	rc = image_pipe_start(&child, argv, epoch, e);
 	if (rc)
 		return rc;
-	rc = image_from_tar(&k->tree, child.fd, e);
+	rc = image_confine(k->draft.store, -1, e);
+	if (!rc)
+		rc = image_from_tar(&k->tree, child.fd, e);
 	if (!rc)
 		rc = forget_host(&k->tree, e);
 	ended = image_pipe_end(&child, argv[0], rc ? NULL : e);
@@ -366,6 +378,8 @@ static int pull_into(struct making *k, const char *ref, char id[static SUM_HEX],
 	if (mkdir(dir, 0700))
 		return err_set(e, -errno, "make %s", dir);
 	rc = fetch(dir, ref, e);
+	if (!rc)
+		rc = image_confine(k->draft.store, -1, e);
 	if (!rc)
 		rc = image_from_oci(&k->tree, dir, &k->config, e);
 	if (rc)

@@ -8,6 +8,8 @@
 #include <jansson.h>
 #include "cli/image/tree.h"
 
+/* The library that reads archives, before it may not be opened any more. */
+int image_preload(struct err *e) must_check;
 /* A tar archive, plain or compressed (gzip, bzip2, xz, zstd), read from @fd to its end. */
 int image_from_tar(struct image_tree *t, int fd, struct err *e) must_check;
 /* One layer of an OCI image over what is there: whiteouts are heeded. @fd can be read twice. */

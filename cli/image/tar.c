@@ -31,7 +31,7 @@ static struct {
 	LIBARCHIVE(POINTER)
 } la;
 
-static int load(struct err *e)
+int image_preload(struct err *e)
 {
 #define CALL(name) { "archive_" #name, &la.name },
 	static const struct lazy_call calls[] = { LIBARCHIVE(CALL) };
@@ -164,7 +164,7 @@ static int read_all(struct image_tree *t, enum pass pass, int fd, struct err *e)
 {
 	struct archive *a;
 	struct archive_entry *ent;
-	int rc = load(e), got = ARCHIVE_FATAL;
+	int rc = image_preload(e), got = ARCHIVE_FATAL;
 
 	if (rc)
 		return rc;
