@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <time.h>
 #include "agent/proto.h"
 #include "cli/base/text.h"
-#include "vmm/base.h"
 
 json_t *text_json(const char *s)
 {
@@ -11,4 +11,21 @@ json_t *text_json(const char *s)
 		return json_null();
 	proto_tame(copy);
 	return json_string(copy);
+}
+
+int text_print_json(json_t *o)
+{
+	int bad = !o || json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+
+	json_decref(o);
+	return putchar('\n') < 0 || fflush(stdout) || bad ? -EIO : 0;
+}
+
+const char *text_when(int64_t s, char buf[static 32])
+{
+	time_t t = (time_t)s;
+	struct tm tm;
+
+	strftime(buf, 32, "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
+	return buf;
 }

@@ -4,6 +4,7 @@
  * as text or as JSON.
  */
 #include <jansson.h>
+#include "cli/base/text.h"
 #include "cli/doctor/doctor.h"
 #include "cli/cli.h"
 
@@ -69,16 +70,6 @@ static void run_all(struct report *r)
 	doctor_boxes(found, r);
 }
 
-static int print_json(json_t *list, bool ok)
-{
-	json_t *o = json_pack("{s:b, s:O}", "ok", ok, "checks", list);
-	int rc = o ? json_dumpf(o, stdout, JSON_INDENT(2)) : -1;
-
-	json_decref(o);
-	putchar('\n');
-	return rc;
-}
-
 static const struct opt doctor_opts[] = {
 	OPT_FLAG("json", 0, "print the findings as JSON", struct doctor_conf, json),
 	{ 0 },
@@ -100,7 +91,8 @@ static int doctor_main(const struct verb *v, int argc, char **argv)
 	r.list = conf.json ? json_array() : NULL;
 	run_all(&r);
 	status = r.worst == DOCTOR_FAIL ? CLI_FAILED : CLI_OK;
-	if (conf.json && print_json(r.list, status == CLI_OK))
+	if (conf.json && text_print_json(json_pack("{s:b, s:O}", "ok", status == CLI_OK,
+						   "checks", r.list)))
 		status = CLI_FAILED;
 	json_decref(r.list);
 	return fflush(stdout) ? CLI_FAILED : status;

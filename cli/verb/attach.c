@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <limits.h>
 #include "cli/keeper/attach.h"
+#include "cli/base/text.h"
 #include "cli/cli.h"
 #include "cli/share/guard.h"
 #include "cli/keeper/keeper.h"
@@ -191,8 +192,7 @@ static int act(const struct verb *v, const struct attach *a, const char *word)
 		json_t *o = json_pack("{s:s, s:s, s:s, s:b}", "name", vm, "verb", v->name,
 				      "folder", done, "dry_run", a->dry_run);
 
-		rc = !o || json_dumpf(o, stdout, JSON_INDENT(2)) || putchar('\n') < 0;
-		json_decref(o);
+		rc = text_print_json(o);
 	} else if (a->dry_run) {
 		printf("would %s %s %s sandbox '%s'\n", v->name, done,
 		       v == &verb_attach ? "to" : "from", vm);

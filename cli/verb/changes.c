@@ -19,6 +19,7 @@
 #include "cli/share/cow.h"
 #include "cli/share/guard.h"
 #include "cli/base/rmtree.h"
+#include "cli/base/text.h"
 #include "cli/store/store.h"
 #include "cli/share/upper.h"
 
@@ -305,7 +306,7 @@ static int finish(const struct verb *v, struct changes *c, int rc)
 {
 	if (rc && c->e.msg[0])
 		cli_say("%s: %s", v->name, c->e.msg);
-	if (!rc && c->json && (json_dumpf(c->json, stdout, JSON_INDENT(2)) || putchar('\n') < 0))
+	if (!rc && c->json && text_print_json(json_incref(c->json)))
 		c->bad++;
 	cow_restore_modes();
 	if (c->cow_dir >= 0)

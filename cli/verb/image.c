@@ -266,7 +266,7 @@ static int do_ls(const struct image_conf *c, char **word, int n)
 		       "DATE");
 	rc = image_each(c->json ? list_json : list_line, list, &e);
 	if (!rc && c->json)
-		rc = json_dumpf(list, stdout, JSON_INDENT(2)) || puts("") < 0 ?
+		rc = text_print_json(json_incref(list)) ?
 			err_say(&e, -EIO, "the list could not be written") : 0;
 	json_decref(list);
 	if (rc)

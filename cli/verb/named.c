@@ -5,6 +5,7 @@
 #include <time.h>
 #include "cli/verb/named.h"
 #include "cli/base/parse.h"
+#include "cli/base/text.h"
 
 #define NS_PER_S 1000000000ull
 
@@ -182,11 +183,7 @@ const char *named_age(uint64_t since_ns, char buf[static 32])
 
 int named_print_json(json_t *o)
 {
-	int bad = !o || json_dumpf(o, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-
-	json_decref(o);
-	putchar('\n');
-	if (!bad && !fflush(stdout))
+	if (!text_print_json(o))
 		return CLI_OK;
 	cli_say("the answer could not be written");
 	return CLI_FAILED;

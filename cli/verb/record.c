@@ -11,6 +11,7 @@
 #include <time.h>
 #include "cli/base/parse.h"
 #include "cli/base/term.h"
+#include "cli/base/text.h"
 #include "cli/verb/named.h"
 #include "cli/verb/record.h"
 
@@ -158,7 +159,6 @@ static int list_one(const struct found *f, void *arg, struct err *e)
 {
 	struct listing *l = arg;
 	char when[32], size[32], id[160];
-	struct tm tm;
 
 	snprintf(id, sizeof(id), "%s/%s", f->box, f->name);
 	if (l->array) {
@@ -168,8 +168,8 @@ static int list_one(const struct found *f, void *arg, struct err *e)
 
 		return json_array_append_new(l->array, o) ? err_set(e, -ENOMEM, "list") : 0;
 	}
-	strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", localtime_r(&f->st.st_mtime, &tm));
-	printf("%-40s%-21s%s\n", id, when, parse_size_text((uint64_t)f->st.st_size, size));
+	printf("%-40s%-21s%s\n", id, text_when(f->st.st_mtime, when),
+	       parse_size_text((uint64_t)f->st.st_size, size));
 	return 0;
 }
 

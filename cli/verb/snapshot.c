@@ -8,9 +8,9 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <jansson.h>
-#include <time.h>
 #include "cli/cli.h"
 #include "cli/base/parse.h"
+#include "cli/base/text.h"
 #include "cli/machine/snapdir.h"
 #include "cli/machine/snapsum.h"
 #include "cli/store/snapinfo.h"
@@ -39,29 +39,11 @@ static json_t *json_of(const char *name, const struct snap_info *i)
 			 i->devices, "verified", (int)i->verified);
 }
 
-static int print_json(json_t *j)
-{
-	int rc = j ? json_dumpf(j, stdout, JSON_INDENT(2)) : -1;
-
-	putchar('\n');
-	json_decref(j);
-	return rc || fflush(stdout) ? -EIO : 0;
-}
-
-static const char *when(int64_t s, char buf[static 32])
-{
-	time_t t = (time_t)s;
-	struct tm tm;
-
-	strftime(buf, 32, "%Y-%m-%d %H:%M:%S", localtime_r(&t, &tm));
-	return buf;
-}
-
 static void print_one(const char *name, const struct snap_info *i)
 {
 	char a[32], b[32], c[32];
 
-	printf("snapshot   %s\nsaved      %s\nkind       %s\n", name, when(i->saved, c),
+	printf("snapshot   %s\nsaved      %s\nkind       %s\n", name, text_when(i->saved, c),
 	       i->diff ? "what differs from the machine it was restored from" : "full");
 	printf("guest      %s of memory, %llu CPU%s\nstored     %s of memory, %s of state\n",
 	       parse_size_text(i->memory, a), (unsigned long long)i->cpus, i->cpus == 1 ? "" : "s",
@@ -103,7 +85,8 @@ static int inspect(const struct flags *f, char **words, struct err *e)
 	if (rc)
 		return rc;
 	if (f->json)
-		return print_json(json_of(words[0], &i)) ? err_set(e, -EIO, "write") : 0;
+		return text_print_json(json_of(words[0], &i)) ?
+			err_set(e, -EIO, "write") : 0;
 	print_one(words[0], &i);
 	return fflush(stdout) ? err_set(e, -EIO, "write") : 0;
 }
@@ -122,8 +105,8 @@ static void print_row(const char *name, const struct snap_info *i, const char *f
 	if (fault)
 		printf("%-24s%s\n", name, fault);
 	else
-		printf("%-24s%-21s%-6s%s\n", name, when(i->saved, a), i->diff ? "diff" : "full",
-		       parse_size_text(i->stored, b));
+		printf("%-24s%-21s%-6s%s\n", name, text_when(i->saved, a),
+		       i->diff ? "diff" : "full", parse_size_text(i->stored, b));
 }
 
 static int list(const struct flags *f, char **words, struct err *e)
@@ -158,7 +141,7 @@ static int list(const struct flags *f, char **words, struct err *e)
 		free(all[k]);
 	}
 	free(all);
-	rc = f->json ? print_json(array) : fflush(stdout);
+	rc = f->json ? text_print_json(array) : fflush(stdout);
 	if (!f->json)
 		json_decref(array);
 	return rc ? err_set(e, -EIO, "write the list") : 0;

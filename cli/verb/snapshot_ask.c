@@ -14,6 +14,7 @@
 #include "cli/verb/named.h"
 #include "cli/base/parse.h"
 #include "cli/base/sigs.h"
+#include "cli/base/text.h"
 #include "cli/machine/snapdir.h"
 #include "cli/store/snapinfo.h"
 #include "cli/verb/snapshot.h"
@@ -60,13 +61,12 @@ int snapshot_create(char **words, bool json, struct err *e)
 	json_object_del(answer, "ok");
 	json_object_set_new(answer, "name", json_string(name));
 	if (json)
-		rc = json_dumpf(answer, stdout, JSON_INDENT(2)) || putchar('\n') == EOF;
-	else
-		printf("%s/%s  %s, paused for %.1f ms of %.1f ms\n", words[0], name,
-		       json_string_value(json_object_get(answer, "kind")),
-		       ms_of(answer, "pause_ns"), ms_of(answer, "total_ns"));
+		return text_print_json(answer) ? err_set(e, -EIO, "write the result") : 0;
+	printf("%s/%s  %s, paused for %.1f ms of %.1f ms\n", words[0], name,
+	       json_string_value(json_object_get(answer, "kind")),
+	       ms_of(answer, "pause_ns"), ms_of(answer, "total_ns"));
 	json_decref(answer);
-	return rc || fflush(stdout) ? err_set(e, -EIO, "write the result") : 0;
+	return fflush(stdout) ? err_set(e, -EIO, "write the result") : 0;
 }
 
 /* ---- rollback ------------------------------------------------------------ */

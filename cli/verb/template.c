@@ -3,11 +3,11 @@
  * template.c - `sandbox template ls|build|rm`.
  */
 #include <jansson.h>
-#include <time.h>
 #include "cli/cli.h"
 #include "cli/base/parse.h"
 #include "cli/run/conf.h"
 #include "cli/base/sigs.h"
+#include "cli/base/text.h"
 #include "cli/machine/template.h"
 
 #define BOOT_TIMEOUT_S 900u
@@ -44,13 +44,10 @@ static void print_text(const struct template_info *t, int n)
 
 	printf("%-18s%-10s%-6s%-10s%-21s%s\n", "NAME", "MEMORY", "CPUS", "DISK", "USED", "STATE");
 	for (int i = 0; i < n; i++) {
-		time_t used = (time_t)t[i].used;
-		struct tm tm;
-
-		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", localtime_r(&used, &tm));
 		printf("%-18s%-10s%-6llu%-10s%-21s%s\n", t[i].name,
 		       parse_size_text(t[i].memory, memory), (unsigned long long)t[i].cpus,
-		       parse_size_text(t[i].disk, disk), when, t[i].stale ? "stale" : "ready");
+		       parse_size_text(t[i].disk, disk), text_when(t[i].used, when),
+		       t[i].stale ? "stale" : "ready");
 	}
 }
 
@@ -64,10 +61,7 @@ static int print_json(const struct template_info *t, int n)
 			"name", t[i].name, "memory", (json_int_t)t[i].memory,
 			"cpus", (json_int_t)t[i].cpus, "disk", (json_int_t)t[i].disk,
 			"used", (json_int_t)t[i].used, "stale", (int)t[i].stale));
-	rc |= json_dumpf(all, stdout, JSON_INDENT(2));
-	putchar('\n');
-	json_decref(all);
-	return rc ? -EIO : 0;
+	return text_print_json(all) || rc ? -EIO : 0;
 }
 
 static int list(const struct run_conf *c, const struct monitor_conf *mc, struct err *e)
