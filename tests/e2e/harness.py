@@ -27,7 +27,7 @@ from verdict import Failure, NotHere, Report, check, equal  # noqa: E402
 
 OUT = os.path.join(os.path.dirname(os.path.dirname(HERE)), os.environ.get("O", "build"))
 SANDBOX = os.path.abspath(os.environ.get("SANDBOX", os.path.join(OUT, "sandbox")))
-LONG = bool(os.environ.get("TEST_LONG"))
+LONG = os.environ.get("TEST_LONG", "0") not in ("", "0")
 BOOT_S = 600        # of a boot: half a minute where guest kernels are emulated, more under load
 RUN_S = 240
 
