@@ -190,7 +190,7 @@ e2e() {
 # After the others: was all made that is allowed?
 calls() {
 	if kvm; then
-		step "system calls" 300 lines env "O=$O" tests/jail/calls.py
+		step "system calls" 300 lines env "O=$O" "ABSENT=$absent" tests/jail/calls.py
 	fi
 }
 }
