@@ -122,7 +122,7 @@ def tree(path):
                   for n in ds + fs)
 
 
-def wait(until, what, seconds=60):
+def wait(until, what, seconds=RUN_S):
     end = time.monotonic() + seconds
     while not until():
         check(time.monotonic() < end, f"not within {seconds} s: {what}")

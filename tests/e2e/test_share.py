@@ -206,7 +206,7 @@ def test_the_server_has_the_jail_that_was_asked_for():
         theirs = os.readlink(f"/proc/{child(p.pid, 'sandbox-fsd')}/ns/net")
         equal(theirs != ours, own, f"--jail={jail}: a network namespace of its own")
         p.kill()
-        p.communicate(timeout=60)
+        p.communicate(timeout=RUN_S)
 
 
 # ---- trouble -------------------------------------------------------------------------------
@@ -220,10 +220,10 @@ def test_the_death_of_the_server_ends_the_run():
     check(server, "there is no sandbox-fsd")
     os.kill(server, signal.SIGKILL)
     begin = time.monotonic()
-    text, err = p.communicate(timeout=60)
+    text, err = p.communicate(timeout=RUN_S)
     check(p.returncode == 125 and b"sandbox-fsd, was killed by signal 9" in err,
           f"status {p.returncode}, {text!r}, {err!r}")
-    check(time.monotonic() - begin < 30, "it took long")
+    check(time.monotonic() - begin < 100, "it took long")
 
 
 def groups(pid):
@@ -245,7 +245,7 @@ def test_the_servers_end_with_the_run():
     server = child(p.pid, "sandbox-fsd")
     limited, other = groups(server), groups(child(p.pid, "sandbox-vmm"))
     p.kill()
-    p.communicate(timeout=60)
+    p.communicate(timeout=RUN_S)
     for _ in range(300):
         if not os.path.exists(f"/proc/{server}"):
             break
@@ -308,7 +308,7 @@ def test_refusals_cost_nothing():
     begin = time.monotonic()
     refused("/etc is guarded", "run", "-v", "conf:/w", "--", "true", cwd=d, status=125)
     refused("overlap", "run", "-v", ".:/w", "-v", f"{d}:/x:ro", "--", "true", cwd=d, status=125)
-    check(time.monotonic() - begin < 10, "something was started")
+    check(time.monotonic() - begin < 30, "something was started")
 
 
 if __name__ == "__main__":

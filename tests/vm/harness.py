@@ -143,7 +143,7 @@ class Vm:
         self.features = int(line.split()[2])
         return self
 
-    def end(self, timeout=60):
+    def end(self, timeout=240):
         """Wait for the machine's end: exit status, and the words of its last status line."""
         try:
             rc = self.child.wait(timeout)
@@ -200,7 +200,7 @@ class Vm:
 
     def connect(self):
         s = socket.socket(socket.AF_UNIX)
-        s.settimeout(30)
+        s.settimeout(100)
         s.connect(self.socket)
         return s
 
