@@ -37,6 +37,7 @@ class Place:
 
     def __init__(self):
         self.top = tempfile.mkdtemp(prefix="cli-")
+        self.home = tempfile.mkdtemp(prefix="cli-home-")    # in top it would have that guarded
         self.runtime = os.path.join(self.top, "rt")
         os.mkdir(self.runtime, 0o700)
         self.file = os.path.join(self.top, "kernel")
@@ -44,7 +45,7 @@ class Place:
             f.write("not looked at")
         self.pid_file = os.path.join(self.top, "pid")
         self.env = dict(os.environ, SANDBOX_VMM=os.path.join(HERE, "fake_vmm.py"),
-                        XDG_RUNTIME_DIR=self.runtime, FAKE_PID=self.pid_file,
+                        HOME=self.home, XDG_RUNTIME_DIR=self.runtime, FAKE_PID=self.pid_file,
                         XDG_CACHE_HOME=os.path.join(self.top, "cache"),
                         XDG_CONFIG_HOME=os.path.join(self.top, "config"),
                         XDG_DATA_HOME=os.path.join(self.top, "data"),
@@ -84,6 +85,7 @@ class Place:
                 child.kill()
                 child.wait()
         shutil.rmtree(self.top)
+        shutil.rmtree(self.home)
 
 
 def wait(condition, text, seconds=100):

@@ -137,7 +137,7 @@ def test_refusals(p):
         (["-v", "/etc/passwd:/w", "--", "true"], "only folders can be shared"),
         (["-v", "/etc:/w", "--", "true"], "-v: /etc is guarded; share a folder that"),
         (["-v", "/:/w", "--", "true"], "-v: / is guarded"),
-        (["-v", os.environ["HOME"] + ":/w:ro", "--", "true"], "is guarded"),
+        (["-v", p.home + ":/w:ro", "--", "true"], "is guarded"),
         (["-v", "/usr/share:/a", "-v", "/usr/share:/b:cow", "--", "true"], "overlap"),
         (["--secret=A=xyzzy", "--", "true"], "--secret: A: a value cannot be given on the command"),
         (["--network", "public", "--", "true"], "'public' is not in this version"),
@@ -311,7 +311,7 @@ def test_the_manual_page_has_every_verb_flag_and_variable(p):
 
 def test_bash_completion(p):
     def complete(*words):
-        script = f"source <({SANDBOX} completion bash); COMP_WORDS=(\"$@\"); " \
+        script = f"source <('{SANDBOX}' completion bash); COMP_WORDS=(\"$@\"); " \
                  f"COMP_CWORD=$(($# - 1)); _sandbox; printf '%s\\n' \"${{COMPREPLY[@]}}\""
         r = subprocess.run(["bash", "-c", script, "bash", *words], capture_output=True,
                            timeout=SECONDS, env=p.env, cwd=p.top)

@@ -144,7 +144,7 @@ def test_03_who_follows_goes_and_it_runs_on():
     p.stdout.readline()
     p.kill()
     p.communicate()
-    p = subprocess.run(f"{SANDBOX} exec attach {BOX} {job} | head -n 1", shell=True, env=ENV,
+    p = subprocess.run(f"'{SANDBOX}' exec attach {BOX} {job} | head -n 1", shell=True, env=ENV,
                        capture_output=True, timeout=RUN_S, check=False)
     equal(p.stdout, b"1\n", "through a pipe that closes")
     check(jobs()[job]["running"], "it ended")
