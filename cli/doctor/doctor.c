@@ -36,9 +36,9 @@ static void print_line(const char *name, const struct doctor_finding *f)
 
 static void add_object(json_t *list, const char *name, const struct doctor_finding *f)
 {
-	json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s*}", "check", name, "grade",
-		f->grade == DOCTOR_FAIL ? "fail" : grades[f->grade], "found", f->what, "remedy",
-		f->remedy[0] ? f->remedy : NULL));
+	json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o*}", "check", name, "grade",
+		f->grade == DOCTOR_FAIL ? "fail" : grades[f->grade], "found", text_json(f->what),
+		"remedy", f->remedy[0] ? text_json(f->remedy) : NULL));
 }
 
 struct report { json_t *list; enum doctor_grade worst; };

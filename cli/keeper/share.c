@@ -5,6 +5,7 @@
  * A folder that is attached is one of the sandbox's from then on: it is written to its
  * config, so each start shares it again. Asking for what is so already changes nothing.
  */
+#include "cli/base/text.h"
 #include "cli/keeper/attach.h"
 #include "cli/store/event.h"
 #include "cli/keeper/priv.h"
@@ -56,7 +57,7 @@ int keeper_serve_attach(struct keeper *k, struct keeper_req *r, struct err *e)
 	if (one && rc)
 		shares_drop(s, one);
 	if (one && !rc)
-		event_write(&k->box, "attach", json_pack("{s:s}", "share", text));
+		event_write(&k->box, "attach", json_pack("{s:o}", "share", text_json(text)));
 	shares_free(&want);
 	if (!rc && json_object_set_new(r->answer, "there", json_boolean(there)))
 		return err_set(e, -ENOMEM, "attach");
@@ -90,6 +91,6 @@ int keeper_serve_detach(struct keeper *k, struct keeper_req *r, struct err *e)
 	if (rc)
 		return rc;
 	shares_drop(s, one);
-	event_write(&k->box, "detach", json_pack("{s:s}", "share", text));
+	event_write(&k->box, "detach", json_pack("{s:o}", "share", text_json(text)));
 	return note(&k->box, text, NULL, e);
 }

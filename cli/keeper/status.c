@@ -4,6 +4,7 @@
  * processes, the folders that it shares now, the commands that are attached, and what time is left.
  */
 #include "cli/base/term.h"
+#include "cli/base/text.h"
 #include "cli/keeper/priv.h"
 
 #define NS_PER_MS	1000000u
@@ -13,8 +14,9 @@ static json_t *shares_json(const struct shares *s)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < s->n; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:s, s:s}", "source", s->v[i].src,
-			"target", s->v[i].dst, "mode", share_mode_name(s->v[i].mode),
+		json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s}", "source",
+			text_json(s->v[i].src), "target", text_json(s->v[i].dst), "mode",
+			share_mode_name(s->v[i].mode),
 			"cache", share_cache_name(s->v[i].cache)));
 	return list;
 }

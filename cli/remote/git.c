@@ -6,6 +6,7 @@
  * URL names this program (git_remote.c). The guest is not trusted with it: the guest never
  * calls; what is fetched lands below refs/remotes, and its tags are not taken along.
  */
+#include "cli/base/text.h"
 #include "cli/base/tool.h"
 #include "cli/cli.h"
 #include "cli/remote/git.h"
@@ -224,8 +225,8 @@ static int join(const struct pair *p, struct store_box *b, const char *dst, stru
 		rc = push(p, e);
 	if (rc)
 		return rc;
-	event_write(b, "attach", json_pack("{s:s, s:s, s:s}", "source", p->dir, "target", dst,
-					   "mode", "git"));
+	event_write(b, "attach", json_pack("{s:o, s:o, s:s}", "source", text_json(p->dir), "target",
+					   text_json(dst), "mode", "git"));
 	if (!tool_is_there(REMOTE_GIT_HELPER))
 		cli_say("attach: for git fetch and git push, put %.150s into PATH, where git finds "
 			REMOTE_GIT_HELPER, p->own.path);
@@ -273,6 +274,7 @@ int git_detach(const struct store_box *b, const char *dir, bool dry_run, char **
 	}
 	rc = dry_run ? 0 : GIT(&p, NULL, 0, e, "remote", "remove", p.remote);
 	if (!rc && !dry_run)
-		event_write(b, "detach", json_pack("{s:s, s:s}", "source", *done, "mode", "git"));
+		event_write(b, "detach", json_pack("{s:o, s:s}", "source", text_json(*done), "mode",
+						   "git"));
 	return rc > 0 ? -EIO : rc;
 }

@@ -7,6 +7,7 @@
  * `config set` line by line (config.c).
  */
 #include <ctype.h>
+#include "cli/base/text.h"
 #include "cli/run/settings.h"
 
 /* Flags of run that are about one command of one call. */
@@ -308,7 +309,7 @@ json_t *settings_json(const struct settings *s)
 	json_t *o = json_object();
 
 	for (size_t i = 0; i < s->n; i++) {
-		json_t *v = json_string(s->v[i].value), *list;
+		json_t *v = text_json(s->v[i].value), *list;
 
 		if (!settings_is_list(s->v[i].key)) {
 			json_object_set_new(o, s->v[i].key, v);

@@ -92,8 +92,12 @@ static int open_box(const char *vm, struct store_box *b, bool *running, struct e
 static int ask(const char *vm, const char *what, json_t *args, bool *there, struct err *e)
 {
 	json_t *answer = NULL;
-	int rc = keeper_ask_box(vm, what, args, NULL, 0, ASK_MS, &answer, e);
+	int rc;
 
+	if (!args)
+		return err_say(e, -EILSEQ, "a path that is not UTF-8 can be shared with a sandbox "
+			       "that is stopped only");
+	rc = keeper_ask_box(vm, what, args, NULL, 0, ASK_MS, &answer, e);
 	*there = !rc && json_is_true(json_object_get(answer, "there"));
 	json_decref(answer);
 	return rc;
@@ -189,8 +193,8 @@ static int act(const struct verb *v, const struct attach *a, const char *word)
 		return cli_status_of(rc);
 	}
 	if (a->json) {
-		json_t *o = json_pack("{s:s, s:s, s:s, s:b}", "name", vm, "verb", v->name,
-				      "folder", done, "dry_run", a->dry_run);
+		json_t *o = json_pack("{s:s, s:s, s:o, s:b}", "name", vm, "verb", v->name,
+				      "folder", text_json(done), "dry_run", a->dry_run);
 
 		rc = text_print_json(o);
 	} else if (a->dry_run) {

@@ -199,9 +199,9 @@ static int tell(struct changes *c, const struct layer *l, const struct cow_chang
 	if (f)
 		cow_print_name(x, l->prefix, f);
 	if (!f || fclose(f) ||
-	    json_array_append_new(c->json, json_pack("{s:s, s:s, s:s, s:s, s:s?}", "change",
-			words[x->kind], "path", name, "source", l->about.src, "target",
-			l->about.dst, "conflict", x->conflict))) {
+	    json_array_append_new(c->json, json_pack("{s:s, s:o, s:o, s:o, s:o}", "change",
+			words[x->kind], "path", text_json(name), "source", text_json(l->about.src),
+			"target", text_json(l->about.dst), "conflict", text_json(x->conflict)))) {
 		free(name);
 		return err_set(&c->e, -ENOMEM, "json");
 	}

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include "agent/helper.h"
 #include "agent/unpack.h"
+#include "cli/base/text.h"
 #include "cli/verb/cp_path.h"
 #include "cli/store/event.h"
 #include "cli/verb/named.h"
@@ -313,12 +314,13 @@ static int copy_all(struct copy *c)
 		else if (!n->dry_run)
 			rc = copy_one(c, &from, &to);
 		if (!rc && n->json)
-			json_array_append_new(c->all, json_pack("{s:s, s:s, s:b}", "from",
-				n->words[i], "to", n->words[n->n_words - 1], "dry_run",
-				n->dry_run));
+			json_array_append_new(c->all, json_pack("{s:o, s:o, s:b}", "from",
+				text_json(n->words[i]), "to", text_json(n->words[n->n_words - 1]),
+				"dry_run", n->dry_run));
 		if (!rc && !n->dry_run)
-			event_write(&c->box, "cp", json_pack("{s:s, s:s}", "from", n->words[i],
-							     "to", n->words[n->n_words - 1]));
+			event_write(&c->box, "cp", json_pack("{s:o, s:o}", "from",
+					text_json(n->words[i]), "to",
+					text_json(n->words[n->n_words - 1])));
 	}
 	return rc;
 }

@@ -287,6 +287,29 @@ def test_help_names_every_flag_and_fits(p):
     check(words("version").startswith("sandbox "), "version")
 
 
+def test_json_of_paths_that_are_no_text(p):
+    odd = os.path.join(os.fsencode(p.top), b"\xff d")
+    os.mkdir(odd)
+
+    def answer(*args, **env):
+        r = subprocess.run([SANDBOX, *args], capture_output=True, timeout=SECONDS,
+                           env={**p.env, **env})
+        equal((r.returncode, r.stderr), (0, b""), f"{args}")
+        return json.loads(r.stdout) if r.stdout.startswith((b"{", b"[")) else r.stdout
+
+    checks = [[c["check"] for c in answer("doctor", "--json", **env)["checks"]]
+              for env in ({}, {"XDG_CACHE_HOME": odd})]
+    equal(checks[1], checks[0], "checks where the cache has such a name")
+    want = f"{p.top}/? d:/w:rw,cache=auto"
+    answer("create", "odd", "-v", odd + b":/w")
+    equal(answer("config", "show", "odd", "--json")["volume"], [want], "config")
+    equal(answer("inspect", "odd", "--json")[0]["config"]["volume"], [want], "inspect")
+    equal(answer("detach", "--vm", "odd", "--json", odd)["folder"], f"{p.top}/? d",
+          "detach")
+    equal(answer("attach", "--vm", "odd", "--json", odd + b":/v")["folder"], f"{p.top}/? d:/v:rw,cache=auto",
+          "attach")
+
+
 def test_the_manual_page_has_every_verb_flag_and_variable(p):
     def words(*args):
         return subprocess.run([SANDBOX, *args], capture_output=True, timeout=SECONDS, check=True,
