@@ -27,6 +27,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -213,12 +214,45 @@ static int mount_whole(const struct root_req *r, const char **what)
 	return grow(NEW, bytes);
 }
 
-/* What is written goes to RW. */
-static int mount_overlay(const struct root_req *r, const char **what)
+static int overlay(const struct root_req *r)
 {
 	const char *data = r->type ?
 		"lowerdir=" LOWER ",upperdir=" RW "/upper,workdir=" RW "/work" :
 		"lowerdir=/,upperdir=" RW "/upper,workdir=" RW "/work";
+	int rc = make_dir(RW "/upper");
+
+	if (rc == 0)
+		rc = make_dir(RW "/work");
+	return rc < 0 ? rc : mount_at("overlay", NEW, "overlay", 0, data);
+}
+
+/*
+ * Overlayfs makes itself read-only when it cannot empty its work folder: so does a disk of which
+ * the host could not write all. Nothing in that folder is of use, so another one takes its place;
+ * the old one stays, as it may be what cannot be removed.
+ */
+static int other_work(const struct root_req *r)
+{
+	char aside[sizeof(RW) + 32];
+	struct statfs s;
+	int rc = -1;
+
+	if (statfs(NEW, &s) < 0)
+		return -errno;
+	if (!(s.f_flags & ST_RDONLY))
+		return 0;
+	if (umount2(NEW, 0) < 0)
+		return -errno;
+	for (unsigned int i = 0; i < 100 && rc < 0; i++) {
+		snprintf(aside, sizeof(aside), RW "/work.%u", i);
+		rc = rename(RW "/work", aside);
+	}
+	return overlay(r);	/* which can only be read if it has to be the old one */
+}
+
+/* What is written goes to RW. */
+static int mount_overlay(const struct root_req *r, const char **what)
+{
 	int rc = make_dir(RW);
 	uint64_t bytes;
 
@@ -227,14 +261,11 @@ static int mount_overlay(const struct root_req *r, const char **what)
 		rc = mount_disk(r, RW, &bytes);
 	else if (rc == 0)
 		rc = mount_tmpfs(RW, r->size, "0755");
-	if (rc == 0)
-		rc = make_dir(RW "/upper");
-	if (rc == 0)
-		rc = make_dir(RW "/work");
 	if (rc < 0)
 		return rc;
 	*what = "the overlay";
-	return mount_at("overlay", NEW, "overlay", 0, data);
+	rc = overlay(r);
+	return rc < 0 ? rc : other_work(r);
 }
 
 /* ---- changing over ----------------------------------------------------- */

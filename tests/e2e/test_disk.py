@@ -79,10 +79,12 @@ def test_2_the_disk_of_a_named_sandbox_stays():
     equal(words[words.index("--root") + 1].split(",", 1)[1], "ro," + limits, "the image")
     equal(words[words.index("--disk") + 1].split(",", 1)[1],
           ("direct," if can_direct() else "") + limits, "the disk")
-    good("exec", "-u", "0", "kept", "--", "sh", "-c", "echo stays >/file; mkdir /folder; sync")
+    # What overlayfs cannot remove from its work folder makes it read-only; damage does that, too.
+    good("exec", "-u", "0", "kept", "--", "sh", "-c", "echo stays >/file; mkdir /folder /m; "
+         "mount /dev/vdb /m && mkdir -p /m/work/work/1/2/3/4 && umount /m && rmdir /m && sync")
     good("restart", "kept")
-    equal(good("exec", "kept", "--", "sh", "-c", "cat /file; echo /folder; id -u"),
-          "stays\n/folder\n1000\n", "after a restart")
+    equal(good("exec", "-u", "0", "kept", "--", "sh", "-c",
+               "cat /file; rmdir /folder && id -u app && sync"), "stays\n1000\n", "after a restart")
     disk = os.path.join(ENV["XDG_STATE_HOME"], "sandbox/sandboxes/kept/disk")
     before = os.stat(disk).st_blocks
     good("exec", "-u", "0", "kept", "--", "sh", "-c",
@@ -94,13 +96,14 @@ def test_2_the_disk_of_a_named_sandbox_stays():
 
 
 def test_3_a_full_host_is_an_error_of_the_guest():
-    """A limit on the size of files stands for a full disk: the monitor must live through it."""
-    soft = 128 << 20
+    """A limit on the size of files stands for a full disk: the monitor must live through it. Only
+    the last block is beyond it, so that the guest's file system does without."""
+    soft = (192 << 20) - 4096
     hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
     good("start", "kept",
          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard)))
     r = sandbox("exec", "-u", "0", "kept", "--", "dd", "if=/dev/zero", "of=/dev/vdb", "bs=4k",
-                "count=1", f"seek={(160 << 20) // 4096}", "conv=fsync,notrunc")
+                "count=1", f"seek={soft // 4096}", "conv=fsync,notrunc")
     if r.returncode == 0 or b"nput/output error" not in r.stderr:
         raise Failure(f"status {r.returncode}, {r.stderr!r}")
     equal(good("exec", "kept", "--", "cat", "/file"), "stays\n", "the machine goes on")
@@ -109,10 +112,11 @@ def test_3_a_full_host_is_an_error_of_the_guest():
 
 def test_4_what_was_flushed_survives_a_kill_of_the_monitor():
     good("start", "kept")
-    loop = "i=0; while :; do i=$((i+1)); echo data$i >/cut$i; sync /cut$i; echo $i; done"
+    loop = "i=0; while i=$((i+1)); echo data$i >/cut$i && sync /cut$i; do echo $i; done"
     p = subprocess.Popen([SANDBOX, "exec", "-u", "0", "kept", "--", "sh", "-c", loop], env=ENV,
                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     said = [p.stdout.readline() for _ in range(3)]
+    equal(said, [b"1\n", b"2\n", b"3\n"], "what it has flushed")
     os.kill(monitor("kept"), signal.SIGKILL)
     rest, err = p.communicate(timeout=RUN_S)
     equal(p.returncode, 125, f"{err!r}; status of the exec")
