@@ -6,8 +6,8 @@
  * The folders beside it are layers, each uses those before it: base (words, places,
  * processes), store (what is kept of sandboxes), image, share (folders), machine (one that
  * runs), run (what it was asked for, and a command in it), keeper (the process of a named
- * one). On top of them verb (what a person types) and remote (ssh, editors and git: their
- * verbs, and what serves them), which may use each other.
+ * one). On top of them verb (what a person types), doctor (whose checks are many) and remote
+ * (ssh, editors and git: their verbs, and what serves them), which may use each other.
  */
 #ifndef CLI_CLI_H
 #define CLI_CLI_H
