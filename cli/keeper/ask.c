@@ -131,7 +131,10 @@ static int wait_ready(int fd, const struct store_box *b, int sigfd, struct err *
 		break;
 	}
 	term_progress_end();
-	return told && rc ? told : rc;
+	/* It may have started all the same, and ends now: nobody is to be told that it runs. */
+	if (told && !rc && pid > 0)
+		kill(pid, SIGTERM);
+	return told ? told : rc;
 }
 
 int keeper_start(struct store_box *b, int sigfd, struct err *e)

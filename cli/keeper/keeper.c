@@ -232,7 +232,11 @@ static int begin(struct keeper *k, struct settings *s, struct err *e)
 	k->state.vmm = k->m.mon.pid;
 	k->state.ready_ns = k->m.ready_ns;
 	k->state.restored = !k->conf.cold;
-	return store_state_write(&k->box, &k->state, e);
+	rc = store_state_write(&k->box, &k->state, e);
+	/* While the guest answered nobody looked; later it would be a stop of what had started. */
+	if (!rc && machine_signal(k->sigfd))
+		rc = err_say(e, -EINTR, "the start was interrupted");
+	return rc;
 }
 
 /* It did not start: as if it had not been tried, but for the reason. */

@@ -246,6 +246,25 @@ def test_05_a_guest_that_does_not_listen_is_ended_after_the_grace_period():
     good("rm", "--yes", "deaf")
 
 
+def test_05_a_start_that_gets_a_signal_has_not_started():
+    """Or it has, and the signal was too late; but what is said to run does not end then."""
+    good("create", "hit")
+    for pause in (0, 0.1, 0.3):
+        p = start("start", "hit")
+        wait(lambda p=p: state("hit") == "starting" or p.poll() is not None, "it starts")
+        time.sleep(pause)       # further on: the guest is asked who it is
+        p.send_signal(signal.SIGTERM)
+        text, err = p.communicate(timeout=BOOT_S)
+        if p.returncode:
+            equal((p.returncode, text, err), (128 + signal.SIGTERM, b"", b""), "interrupted")
+            wait(lambda: state("hit") in ("created", "stopped"), f"it is {state('hit')}")
+        else:
+            equal(good("exec", "hit", "--", "echo", "x"), "x\n", "what was started")
+            good("stop", "-t", "0", "hit")
+    good("start", "hit", limit=BOOT_S)
+    good("rm", "-f", "hit")
+
+
 def test_06_three_at_once_over_all_verbs():
     scenario.lives("ann", "bob", "cyd")
 
