@@ -91,7 +91,7 @@ class Checker:
             if (like(name, rules.CODE) and len(line.expandtabs(8)) > rules.WIDTH
                     and not SENTENCE.search(line.expandtabs(8)[:rules.WIDTH].replace(r'\"', ""))):
                 self.fault(name, number, "width", f"more than {rules.WIDTH} columns")
-            if any(p in line for p in rules.PATHS):
+            if any(re.search(r"(?<![\w.~-])" + re.escape(p), line) for p in rules.PATHS):
                 self.fault(name, number, "path", "names a folder of a build machine")
         if text and not text.endswith("\n"):
             self.fault(name, len(lines), "space", "no newline at the end")

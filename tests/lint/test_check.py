@@ -22,6 +22,7 @@ CLEAN = {
     "cli/verb/run.c": HEAD + '#include "cli/run/conf.h"\n#include "agent/client/client.h"\n',
     "tests/unit/test_vm.c": HEAD + '#include "vmm/vm.h"\n#include <linux/kvm.h>\n',
     "guest/patches/0001-x.patch": "SPDX-License-Identifier: GPL-2.0\n+  \n",
+    "docs/b.md": "see /m/" + "work/x\n",
     "Makefile": "# SPDX-License-Identifier: Apache-2.0\n",
 }
 
