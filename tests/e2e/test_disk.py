@@ -81,7 +81,7 @@ def test_2_the_disk_of_a_named_sandbox_stays():
           ("direct," if can_direct() else "") + limits, "the disk")
     # What overlayfs cannot remove from its work folder makes it read-only; damage does that, too.
     good("exec", "-u", "0", "kept", "--", "sh", "-c", "echo stays >/file; mkdir /folder /m; "
-         "mount /dev/vdb /m && mkdir -p /m/work/work/1/2/3/4 && umount /m && rmdir /m && sync")
+         "mount /dev/vdb /m; (cd /m/work; mkdir -p work/1/2/3/4) && umount /m && rmdir /m && sync")
     good("restart", "kept")
     equal(good("exec", "-u", "0", "kept", "--", "sh", "-c",
                "cat /file; rmdir /folder && id -u app && sync"), "stays\n1000\n", "after a restart")
