@@ -79,6 +79,37 @@ static int wait_started(struct store_box *b, struct store_state *s, int sigfd, s
 					   store_life_name(s->life), s->reason);
 }
 
+/*
+ * It runs, but its end has begun, as it says, or as it seems where nobody answers any more:
+ * that is believed for a while.
+ */
+static bool is_ending(const struct store_state *s, uint64_t since)
+{
+	struct err ignored = { 0 };
+	auto_fd conn = keeper_connect(s, &ignored);
+	int rc = conn < 0 ? conn : keeper_ask(conn, "hold", NULL, NULL, 0, ASK_MS, NULL, &ignored);
+
+	return rc == -ESHUTDOWN || (rc && term_now_ns() - since < END_SLACK_NS);
+}
+
+/* As lock_or_state(), after the end of what is being stopped; or a signal's number. */
+static int lock_after_stop(struct store_box *b, struct store_state *s, int sigfd, struct err *e)
+{
+	uint64_t since = term_now_ns();
+	int rc;
+
+	while ((rc = lock_or_state(b, s, e)) == -EALREADY && s->life == STORE_RUNNING &&
+	       is_ending(s, since)) {
+		struct pollfd p = { sigfd, POLLIN, 0 };
+
+		if (poll(&p, 1, 50) > 0 && (rc = machine_signal(sigfd)))
+			break;
+		term_progress("another command stops the sandbox", since);
+	}
+	term_progress_end();
+	return rc;
+}
+
 int named_start(const char *name, int sigfd, bool *was, struct err *e)
 {
 	struct store_state s;
@@ -87,7 +118,7 @@ int named_start(const char *name, int sigfd, bool *was, struct err *e)
 
 	*was = false;
 	if (!rc)
-		rc = lock_or_state(&b, &s, e);
+		rc = lock_after_stop(&b, &s, sigfd, e);
 	if (rc == -EALREADY) {
 		*was = true;
 		rc = wait_started(&b, &s, sigfd, e);

@@ -265,6 +265,17 @@ def test_05_a_start_that_gets_a_signal_has_not_started():
     good("rm", "-f", "hit")
 
 
+def test_05_a_start_waits_for_the_end_of_a_stop():
+    good("create", "again")
+    good("start", "again", limit=BOOT_S)
+    p = start("stop", "again")
+    wait(lambda: sandbox("exec", "again", "--", "true").returncode, "it is being stopped")
+    good("start", "again", limit=BOOT_S)
+    equal((p.wait(timeout=RUN_S), p.communicate()[1]), (0, b""), "the stop")
+    equal(good("exec", "again", "--", "echo", "x"), "x\n", "what was started after it")
+    good("rm", "-f", "again")
+
+
 def test_06_three_at_once_over_all_verbs():
     scenario.lives("ann", "bob", "cyd")
 
