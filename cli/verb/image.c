@@ -319,23 +319,20 @@ static int usage(const struct sub *s, int words)
 
 static int image_main(const struct verb *v, int argc, char **argv)
 {
-	const struct sub *s = argc > 1 && argv[1][0] != '-' ? find_sub(argv[1]) : NULL;
+	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
 	struct image_conf c = { 0 };
-	struct err e = { 0 };
-	struct opt_end end;
+	const struct sub *s;
+	int n, status = words ? cli_begin_words(v, argc, argv, &c, words, &n) : CLI_FAILED;
 
-	if (argc > 1 && argv[1][0] != '-' && !s) {
-		cli_say("image: '%.50s' is none of %s", argv[1], v->words);
+	if (status >= 0)
+		return status;
+	if (!n) {
+		cli_say("image: say what to do: %s; see 'sandbox image --help'", v->words);
 		return CLI_USAGE;
 	}
-	if (opt_parse(v->table, v->name, argc, argv, s ? 2 : 1, &c, &end, &e))
-		return failed(&e);
-	if (end.help) {
-		cli_verb_help(v, stdout);
-		return fflush(stdout) ? CLI_FAILED : CLI_OK;
-	}
+	s = find_sub(words[0]);
 	if (!s) {
-		cli_say("image: say what to do: %s; see 'sandbox image --help'", v->words);
+		cli_say("image: '%.50s' is none of %s", words[0], v->words);
 		return CLI_USAGE;
 	}
 	if (flags_given(&c) & ~s->flags) {
@@ -343,9 +340,9 @@ static int image_main(const struct verb *v, int argc, char **argv)
 			s->name);
 		return CLI_USAGE;
 	}
-	if (argc - end.words < s->min || argc - end.words > s->max)
-		return usage(s, argc - end.words);
-	return s->run(&c, argv + end.words, argc - end.words);
+	if (--n < s->min || n > s->max)
+		return usage(s, n);
+	return s->run(&c, words + 1, n);
 }
 
 const struct verb verb_image = {

@@ -212,18 +212,14 @@ static int act(const struct verb *v, const char *what, const struct flags *f, ch
 
 static int snapshot_main(const struct verb *v, int argc, char **argv)
 {
-	bool sub = argc > 1 && argv[1][0] != '-';
+	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
 	struct flags f = { 0 };
 	struct err e = { 0 };
-	struct opt_end end;
-	int rc = opt_parse(v->table, v->name, argc, argv, sub ? 2 : 1, &f, &end, &e);
+	int n, rc, status = words ? cli_begin_words(v, argc, argv, &f, words, &n) : CLI_FAILED;
 
-	if (!rc && end.help) {
-		cli_verb_help(v, stdout);
-		return fflush(stdout) ? CLI_FAILED : CLI_OK;
-	}
-	if (!rc)
-		rc = act(v, sub ? argv[1] : "", &f, argv + end.words, &e);
+	if (status >= 0)
+		return status;
+	rc = act(v, n ? words[0] : "", &f, words + !!n, &e);
 	if (rc >= 0)
 		return rc ? CLI_USAGE : CLI_OK;
 	cli_say("snapshot: %s", e.msg);

@@ -176,24 +176,19 @@ static int template_act(struct flags *f, const char *what, char **words, struct 
 
 static int template_main(const struct verb *v, int argc, char **argv)
 {
-	const char *what = argc > 1 ? argv[1] : "";
-	struct err e = { 0 };
-	struct opt_end end;
+	auto_mem char **words = calloc((size_t)argc + 1, sizeof(*words));
 	struct flags f = { .dry_run = false };
-	bool sub = argc > 1 && argv[1][0] != '-';
-	int rc;
+	struct err e = { 0 };
+	int n, rc, status;
 
 	run_conf_init(&f.conf);
-	rc = opt_parse(v->table, v->name, argc, argv, sub ? 2 : 1, &f, &end, &e);
-	if (!rc && end.help) {
-		cli_verb_help(v, stdout);
+	status = words ? cli_begin_words(v, argc, argv, &f, words, &n) : CLI_FAILED;
+	if (status >= 0) {
 		run_conf_free(&f.conf);
-		return fflush(stdout) ? CLI_FAILED : CLI_OK;
+		return status;
 	}
-	if (!rc && !sub)
-		rc = err_say(&e, -EINVAL, "say which: ls, build or rm");
-	if (!rc)
-		rc = template_act(&f, what, argv + end.words, &e);
+	rc = n ? template_act(&f, words[0], words + 1, &e) :
+		 err_say(&e, -EINVAL, "say which: ls, build or rm");
 	run_conf_free(&f.conf);
 	if (rc < 0)
 		cli_say("template: %s", e.msg);

@@ -74,15 +74,20 @@ def test_00_json_is_json_whatever_the_verb():
     for args in (["ls"], ["ps"], ["status"], ["status", "box"], ["stats"], ["inspect", "box"],
                  ["config", "show"], ["config", "show", "box"], ["config", "paths"],
                  ["gc", "--dry-run"], ["diff", "box"], ["apply", "box"], ["discard", "box"],
-                 ["create", "new"], ["rm", "--yes", "new"], ["stop", "box"],
+                 ["stop", "box"],
                  ["update", "box", "-e", "B=2"], ["attach", "--vm", "box", d],
-                 ["detach", "--vm", "box", d], ["snapshot", "ls", "box"], ["template", "ls"],
+                 ["snapshot", "ls", "box"], ["template", "ls"],
                  ["image", "ls"], ["start", "--dry-run", "box"], ["restart", "--dry-run", "box"]):
-        out = good(*args[:1], *(["ls"] if args[1:2] == ["ls"] else []), "--json",
-                   *args[2 if args[1:2] == ["ls"] else 1:])
-        check(isinstance(json.loads(out), (dict, list)), f"{args}: {out!r}")
+        for place in (1, len(args)):    # flags are flags, wherever they stand
+            out = good(*args[:place], "--json", *args[place:])
+            check(isinstance(json.loads(out), (dict, list)), f"{args}: {out!r}")
+    for args in (["create", "--json", "new"], ["rm", "--yes", "new", "--json"],
+                 ["detach", "--vm", "box", d, "--json"]):
+        check(isinstance(json.loads(good(*args)), (dict, list)), f"{args}")
     for line in good("logs", "--json", "box").splitlines():
         check("event" in json.loads(line), line)
+    refused("has no snapshot 'x'", "snapshot", "rm", "box", "x", "--yes")
+    refused("there is no image 'x'", "image", "rm", "x", "--yes")
 
 
 def test_00_statuses_are_the_same_for_all_verbs():
