@@ -12,7 +12,9 @@ shift
 mkdir -p "$folder"
 for p in "$@"; do
 	set -- "$folder/$p"_*.deb
-	[ -e "$1" ] && continue
+	# One that was cut short would be there for ever.
+	[ -e "$1" ] && dpkg-deb -c "$1" >/dev/null 2>&1 && continue
+	rm -f "$@"
 	echo "+ apt-get download $p"
 	if ! (cd "$folder" && apt-get -qq -o APT::Sandbox::User= download "$p"); then
 		[ "$(id -u)" = 0 ] || { echo "Run 'sudo apt-get update' and try again." >&2; exit 1; }
