@@ -16,6 +16,9 @@
 
 #define AGENT_MS	30000
 #define CODE_MAX	4095
+#define REACH_NS	120000000000ull
+#define REACH_STEP_MS	20
+#define HOLD_MS		120000
 
 /* ---- starting ------------------------------------------------------------ */
 
@@ -234,6 +237,47 @@ int keeper_ask(int conn, const char *name, json_t *args, const int *fds, size_t 
 	return take_answer(text, answer, e);
 }
 
+static int look_running(struct store_box *b, struct store_state *s, struct err *e)
+{
+	int rc = store_state(b, s, e);
+
+	if (rc || s->life == STORE_RUNNING)
+		return rc;
+	if (s->life == STORE_STARTING)
+		return err_say(e, -EAGAIN, "sandbox '%s' is still starting", b->name);
+	return err_say(e, -ESRCH, "sandbox '%s' does not run (%s); start it with "
+		       "'sandbox start %s'", b->name, store_life_name(s->life), b->name);
+}
+
+int box_running(struct store_box *b, struct store_state *s, const char *name, struct err *e)
+{
+	int rc = store_open(b, name, e);
+
+	return rc ? rc : look_running(b, s, e);
+}
+
+/* A rollback takes the socket away with the machine's folder: until there is the next one. */
+static int reach(struct store_box *b, struct store_state *s, struct err *e)
+{
+	uint64_t since = term_now_ns();
+	struct err why = { 0 };
+	int fd, rc = 0;
+
+	while ((fd = keeper_connect(s, &why)) == -ENOENT || fd == -ECONNREFUSED) {
+		if (term_now_ns() - since > REACH_NS)
+			break;
+		poll(NULL, 0, REACH_STEP_MS);
+		term_progress("waiting for a rollback of the sandbox", since);
+		rc = look_running(b, s, e);
+		if (rc)
+			break;
+	}
+	term_progress_end();
+	if (!rc && fd < 0)
+		*e = why;
+	return rc ? rc : fd;
+}
+
 int keeper_ask_box(const char *box, const char *name, json_t *args, const int *fds,
 		   size_t n_fds, int timeout_ms, json_t **answer, struct err *e)
 {
@@ -242,8 +286,8 @@ int keeper_ask_box(const char *box, const char *name, json_t *args, const int *f
 	auto_fd conn = -1;
 	int rc = box_running(&b, &s, box, e);
 
+	conn = rc ? -1 : reach(&b, &s, e);
 	store_close(&b);
-	conn = rc ? -1 : keeper_connect(&s, e);
 	if (conn < 0) {
 		json_decref(args);
 		return rc ? rc : conn;
@@ -251,18 +295,15 @@ int keeper_ask_box(const char *box, const char *name, json_t *args, const int *f
 	return keeper_ask(conn, name, args, fds, n_fds, timeout_ms, answer, e);
 }
 
-int box_running(struct store_box *b, struct store_state *s, const char *name, struct err *e)
+int keeper_hold(struct store_box *b, struct store_state *s, struct err *e)
 {
-	int rc = store_open(b, name, e);
+	auto_fd conn = reach(b, s, e);
+	int rc = conn < 0 ? conn : keeper_ask(conn, "hold", NULL, NULL, 0, HOLD_MS, NULL, e);
 
+	/* Its folder may be another than before a rollback, which the request has waited for. */
 	if (!rc)
-		rc = store_state(b, s, e);
-	if (rc || s->life == STORE_RUNNING)
-		return rc;
-	if (s->life == STORE_STARTING)
-		return err_say(e, -EAGAIN, "sandbox '%s' is still starting", b->name);
-	return err_say(e, -ESRCH, "sandbox '%s' does not run (%s); start it with "
-		       "'sandbox start %s'", b->name, store_life_name(s->life), b->name);
+		rc = look_running(b, s, e);
+	return rc ? rc : take_fd(&conn);
 }
 
 struct client *box_client(const struct store_state *s, struct err *e)

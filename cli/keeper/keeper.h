@@ -101,12 +101,20 @@ int keeper_start(struct store_box *b, int sigfd, struct err *e) must_check;
 /* A connection to the keeper of a running sandbox, or -errno (-ECONNREFUSED: none runs). */
 int keeper_connect(const struct store_state *s, struct err *e) must_check;
 /*
+ * The same, once a rollback that is under way has ended, for as long as the connection lives
+ * not idle; *s is read again.
+ */
+int keeper_hold(struct store_box *b, struct store_state *s, struct err *e) must_check;
+/*
  * Ask for @name with @args (taken over; NULL: none) and descriptors. *answer (may be
  * NULL) is to be released with json_decref(). 0 or -errno with the keeper's sentence.
  */
 int keeper_ask(int conn, const char *name, json_t *args, const int *fds, size_t n_fds,
 	       int timeout_ms, json_t **answer, struct err *e) must_check;
-/* The same by name: open, look whether it runs (-ESRCH with a sentence), connect, ask. */
+/*
+ * The same by name: open, look whether it runs (-ESRCH with a sentence), connect when no rollback
+ * is in the way, ask.
+ */
 int keeper_ask_box(const char *box, const char *name, json_t *args, const int *fds,
 		   size_t n_fds, int timeout_ms, json_t **answer, struct err *e) must_check;
 /* Open a sandbox that runs; in any case store_close() afterwards. -ESRCH with a sentence. */

@@ -25,6 +25,19 @@
 
 /* ---- connections -------------------------------------------------------- */
 
+static bool take_connection(struct keeper *k)
+{
+	int fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return false;
+	if (k->n_conns == KEEPER_CONNS_MAX)
+		close(fd);
+	else
+		k->conns[k->n_conns++] = (struct keeper_conn){ .fd = fd };
+	return true;
+}
+
 int keeper_listen(struct keeper *k, struct err *e)
 {
 	struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -36,20 +49,11 @@ int keeper_listen(struct keeper *k, struct err *e)
 		return err_say(e, -ENAMETOOLONG, "the path of the keeper's socket is too long");
 	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) || listen(fd, 64))
 		return err_set(e, -errno, "listen at %s", sa.sun_path);
+	while (k->listener >= 0 && take_connection(k))
+		;
+	fd_cleanup(&k->listener);
 	k->listener = take_fd(&fd);
 	return 0;
-}
-
-static void take_connection(struct keeper *k)
-{
-	int fd = accept4(k->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-
-	if (fd < 0)
-		return;
-	if (k->n_conns == KEEPER_CONNS_MAX)
-		close(fd);
-	else
-		k->conns[k->n_conns++] = (struct keeper_conn){ .fd = fd };
 }
 
 static void drop(struct keeper *k, size_t i)

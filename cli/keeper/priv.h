@@ -12,7 +12,10 @@
 #define KEEPER_REPORT_FD	4
 #define KEEPER_SOCKET		"c"	/* in the runtime folder */
 
-/* Listen for requests. 0 or -errno with a sentence. */
+/*
+ * Listen for requests, in the folder of the machine; who waits where it listened before is
+ * taken. 0 or -errno with a sentence.
+ */
 int keeper_listen(struct keeper *k, struct err *e) must_check;
 /* One packet to a connection: @o with "ok", or the error. */
 void keeper_answer(int conn, json_t *o, int rc, const struct err *e);

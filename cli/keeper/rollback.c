@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include "cli/keeper/priv.h"
 #include "cli/keeper/swap.h"
+#include "cli/machine/snapdir.h"
 #include "cli/machine/snapsum.h"
 #include "cli/run/launch.h"
 #include "cli/share/saved.h"
@@ -21,6 +22,7 @@ struct rollback {
 	const char *dir;	/* the snapshot's folder */
 	struct run_conf c;	/* the keeper's, but for what comes from there */
 	struct shares was;	/* in the snapshot */
+	int held;		/* its folder, locked: nobody removes it meanwhile */
 	struct err *e;
 };
 
@@ -31,8 +33,10 @@ static int look(struct rollback *b)
 	const struct run_conf *c = &b->k->conf;
 	char image[80];
 	struct snap_info i;
-	int rc = snap_info(c->vmm_at.path, b->dir, true, &i, b->e);
+	int rc;
 
+	b->held = snapdir_hold(b->dir);
+	rc = snap_info(c->vmm_at.path, b->dir, true, &i, b->e);
 	if (!rc)
 		rc = snapsum_check(b->dir, true, b->e);
 	if (rc < 0)
@@ -84,8 +88,6 @@ static int start(struct rollback *b)
 		return rc;
 	client_close(k->m.client);
 	k->m.client = NULL;
-	close(k->listener);
-	k->listener = -1;
 	rc = keeper_listen(k, e);
 	if (rc)
 		return rc;
@@ -131,7 +133,8 @@ static int change_over(struct rollback *b)
 int keeper_serve_rollback(struct keeper *k, struct keeper_req *r, struct err *e)
 {
 	const char *dir = json_string_value(json_object_get(r->args, "dir"));
-	struct rollback b = { .k = k, .dir = dir ? dir : "", .c = k->conf, .e = e };
+	struct rollback b = { .k = k, .dir = dir ? dir : "", .c = k->conf, .held = -1,
+			      .e = e };
 	int rc = look(&b);
 
 	snprintf(b.c.from_at.path, sizeof(b.c.from_at.path), "%s", b.dir);
@@ -145,6 +148,7 @@ int keeper_serve_rollback(struct keeper *k, struct keeper_req *r, struct err *e)
 	if (rc)
 		fd_cleanup(&b.c.root.disk_fd);
 	shares_free(&b.was);
+	fd_cleanup(&b.held);
 	(void)!swap_settle(k->box.dir);
 	return rc;
 }

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include "cli/base/clone.h"
 #include "cli/base/rmtree.h"
@@ -228,6 +229,15 @@ int snapdir_link(int from, int to, const char *name)
 	return rc;
 }
 
+int snapdir_hold(const char *path)
+{
+	auto_fd dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	while (dir >= 0 && flock(dir, LOCK_SH) && errno == EINTR)
+		;
+	return take_fd(&dir);
+}
+
 int snapdir_remove(int parent, const char *name)
 {
 	char gone[320];
@@ -235,6 +245,8 @@ int snapdir_remove(int parent, const char *name)
 
 	if (dir < 0)
 		return -errno;
+	if (flock(dir, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+		return -EBUSY;
 	snprintf(gone, sizeof(gone), SNAPDIR_GONE "%.200s-%d", name, (int)getpid());
 	if (renameat(parent, name, parent, gone))
 		return -errno;

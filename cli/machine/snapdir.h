@@ -60,7 +60,15 @@ int snapdir_save(const struct snapdir_what *w, int parent, const char *name,
 int snapdir_link(int from, int to, const char *name) must_check;
 /* Give the folder @tmp of @parent, on disk already, the name @name; -EEXIST. */
 int snapdir_publish(int parent, const char *tmp, const char *name) must_check;
-/* Remove folder @name of @parent with what a snapshot or a template consists of. 0 or -errno. */
+/*
+ * A descriptor that holds the folder @path of a snapshot: as long as it is open, nobody removes
+ * that. Or -1.
+ */
+int snapdir_hold(const char *path) must_check;
+/*
+ * Remove folder @name of @parent with what a snapshot or a template consists of. 0 or -errno;
+ * -EBUSY: it is held.
+ */
 int snapdir_remove(int parent, const char *name);
 /* True for a name that only this module gives. */
 bool snapdir_reserved(const char *name) must_check;

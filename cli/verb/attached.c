@@ -61,9 +61,8 @@ int attached_open(struct attached *a, const char *name, struct run_conf *c, stru
 	if (!rc)
 		rc = complete(a, c, e);
 	if (!rc) {
-		a->conn = keeper_connect(&a->state, e);
-		rc = a->conn < 0 ? a->conn :
-			keeper_ask(a->conn, "hold", NULL, NULL, 0, ASK_MS, NULL, e);
+		a->conn = keeper_hold(&a->box, &a->state, e);
+		rc = a->conn < 0 ? a->conn : 0;
 	}
 	return rc;
 }

@@ -275,9 +275,8 @@ static int hold(struct copy *c, const char *box)
 
 	if (rc)
 		return rc;
-	c->conn = keeper_connect(&c->state, &c->e);
-	return c->conn < 0 ? c->conn :
-		keeper_ask(c->conn, "hold", NULL, NULL, 0, SHORT_MS, NULL, &c->e);
+	c->conn = keeper_hold(&c->box, &c->state, &c->e);
+	return c->conn < 0 ? c->conn : 0;
 }
 
 static int check_sides(const struct cp_path *from, const struct cp_path *to, struct err *e)

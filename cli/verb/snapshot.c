@@ -149,6 +149,11 @@ static int list(const struct flags *f, char **words, struct err *e)
 
 /* ---- rm ---- */
 
+static int no_snapshot(const char *box, const char *name, struct err *e)
+{
+	return err_say(e, -ENOENT, "sandbox '%s' has no snapshot '%s'", box, name);
+}
+
 /* The folder of all, if each of them is there. */
 static int find_all(const char *box, char **names, struct err *e)
 {
@@ -164,7 +169,7 @@ static int find_all(const char *box, char **names, struct err *e)
 		if (rc)
 			return rc;
 		if (parent < 0 || faccessat(parent, *w, F_OK, AT_SYMLINK_NOFOLLOW))
-			return err_say(e, -ENOENT, "sandbox '%s' has no snapshot '%s'", box, *w);
+			return no_snapshot(box, *w, e);
 	}
 	return take_fd(&parent);
 }
@@ -189,6 +194,11 @@ static int remove_all(const struct verb *v, const struct flags *f, char **words,
 			continue;
 		}
 		rc = snapdir_remove(parent, *w);
+		if (rc == -EBUSY)
+			return err_say(e, rc, "a rollback to snapshot '%s' is under way; try again "
+				       "when it has ended", *w);
+		if (rc == -ENOENT)	/* another command did */
+			return no_snapshot(words[0], *w, e);
 		if (rc)
 			return err_set(e, rc, "remove snapshot %s", *w);
 	}

@@ -5,8 +5,10 @@ ones, a disk, an image.
 
 One sandbox has all of it but the image; the tests build on each other.
 """
+import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import struct
@@ -154,6 +156,44 @@ def test_a_5_each_part_that_is_damaged_is_named():
             refused(sentence, "run", "--from", at("hurt"), "--", "true", status=125)
         shutil.rmtree(at("hurt"))
     goes_on("dev", "unhurt", "after all of them")
+
+
+def has_socket(p):
+    fds = f"/proc/{p.pid}/fd"
+    return any(os.readlink(os.path.join(fds, n)).startswith("socket:") for n in os.listdir(fds))
+
+
+def waits_for_lock(path):
+    """Somebody waits for the lock that this process has on that folder."""
+    with open("/proc/locks", encoding="ascii") as f:
+        return re.search(f"-> FLOCK .*:{os.stat(path).st_ino} ", f.read())
+
+
+def test_a_6_commands_wait_for_a_rollback():
+    """Those that asked before it began, and those that came when there was no machine."""
+    one = os.path.join(OWN, "state/sandbox/sandboxes/dev/snapshots/one")
+    was, lock = harness.monitor("dev"), os.open(one, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)     # as who removes it
+        back = start("rollback", "--yes", "dev", "one")
+        wait(lambda: waits_for_lock(one), "the rollback has come to the snapshot")
+        before = [start("exec", "dev", "--", "cat", "/w/a"),
+                  start("snapshot", "create", "dev", "s")]
+        for p in before:
+            wait(lambda p=p: has_socket(p), "it has asked")
+        fcntl.flock(lock, fcntl.LOCK_SH)     # now neither it nor this one would be removed
+        refused("a rollback to snapshot 'one' is under way", "snapshot", "rm", "--yes", "dev",
+                "one", status=2)
+    finally:
+        os.close(lock)
+    wait(lambda: not harness.alive(was), "the end of the machine that was")
+    check(back.poll() is None, "the rollback is not over")
+    after = [start("exec", "dev", "--", "cat", "/w/a"), start("snapshot", "create", "dev", "t")]
+    said = [(p.args[1:3], p.communicate(timeout=RUN_S), p.returncode)
+            for p in [back, *before, *after]]
+    equal([s for s in said if s[2] or s[1][1]], [], "commands and a rollback")
+    equal([said[1][1][0], said[3][1][0]], [b"changed\n"] * 2, "the share after the rollback")
+    good("snapshot", "rm", "--yes", "dev", "s", "t")
 
 
 def test_b_1_a_fork_has_changes_and_a_disk_of_its_own():
