@@ -51,13 +51,19 @@ static bool one_option(const char *word, size_t len, struct share *s)
 
 static int options(const char *p, struct share *s, struct err *e)
 {
+	unsigned modes = 0;
+
 	for (;; p++) {
 		size_t n = strcspn(p, ",");
+		enum share_mode was = s->mode;
 
 		if (!one_option(p, n, s))
 			return err_say(e, -EINVAL, "'%.*s' is neither ro, rw, cow, "
 				       "cache=none|auto|always nor an absolute path in the guest",
 				       (int)(n < 80 ? n : 80), p);
+		if (strncmp(p, "cache=", 6) && modes++ && s->mode != was)
+			return err_say(e, -EINVAL, "it cannot be both %s and %s; leave one out",
+				       mode_names[was], mode_names[s->mode]);
 		p += n;
 		if (!*p)
 			return 0;

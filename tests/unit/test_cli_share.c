@@ -69,6 +69,7 @@ Test(cli_share, forms)
 	taken("./a/../a:/w//x/:ro", "/a", "/w/x", SHARE_RO, SHARE_CACHE_AUTO);
 	taken(".:cow,cache=always", "", NULL, SHARE_COW, SHARE_CACHE_ALWAYS);
 	taken("a:/w:cache=none,rw", "/a", "/w", SHARE_RW, SHARE_CACHE_NONE);
+	taken("a:/w:ro,ro", "/a", "/w", SHARE_RO, SHARE_CACHE_AUTO);
 }
 
 Test(cli_share, each_refusal_says_what_to_do)
@@ -83,6 +84,7 @@ Test(cli_share, each_refusal_says_what_to_do)
 	refused("a:w", "'w' is neither ro, rw, cow, cache=none|auto|always nor an absolute path");
 	refused("a:/w:ro,cache=some", "'cache=some' is neither");
 	refused("a:/w:cache=", "'cache=' is neither");
+	refused("a:/w:ro,cache=none,rw", "it cannot be both ro and rw; leave one out");
 	refused("a:/", "cannot take the place of the guest's /");
 	refused("a:/w/../x", "has a '.' or '..' in it");
 	refused("a:/proc/x", "the guest needs its own /proc");
