@@ -73,6 +73,8 @@ int monitor_snapshot(const struct monitor_save *s, const int files[MONITOR_FILES
 	char answer[400], kind[8] = "";
 	struct err ignored;
 
+	if (rc == -EPIPE || rc == -EBADF)	/* it ends, or has */
+		return err_say(e, rc, "the machine could not be saved: the monitor is gone");
 	if (rc)
 		return err_set(e, rc, "ask the monitor to save the machine");
 	rc = await(s, answer, sizeof(answer), e);

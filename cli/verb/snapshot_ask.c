@@ -206,7 +206,8 @@ static int one_child(struct forking *f, const char *name, struct err *e)
 	if (!rc) {
 		rc = keeper_start(&b, f->sigfd, e);
 		store_close(&b);
-		if (rc && named_remove(name, true, 0, &ignored))
+		/* Another command may have removed it, which is why it did not start. */
+		if (rc && named_remove(name, true, 0, &ignored) && ignored.code != -ENOENT)
 			cli_say("fork: %s stays: %s", name, ignored.msg);
 		return rc;
 	}
