@@ -208,9 +208,33 @@ int vcpu_run_until(struct vcpu *v, unsigned port, struct err *e)
 	return err_say(e, -EIO, "a firmware program did not come to its end");
 }
 
+/*
+ * A pause that begins before the thread has seen the end of the one before is another one: who
+ * asked for it waits for env->paused. So each has a number of its own.
+ */
+#define WANT_MASK	0xffu
+#define WANT_NEXT	0x100u
+
+static uint32_t want_word(const struct vcpu *v)
+{
+	return __atomic_load_n(&v->want, __ATOMIC_ACQUIRE);
+}
+
 static enum vcpu_want wanted(const struct vcpu *v)
 {
-	return (enum vcpu_want)__atomic_load_n(&v->want, __ATOMIC_ACQUIRE);
+	return (enum vcpu_want)(want_word(v) & WANT_MASK);
+}
+
+static void set_want(struct vcpu *v, enum vcpu_want want)
+{
+	uint32_t number = (want_word(v) & ~WANT_MASK) + (want == VCPU_PAUSE ? WANT_NEXT : 0);
+
+	__atomic_store_n(&v->want, number | want, __ATOMIC_SEQ_CST);
+}
+
+static void wait_other(struct vcpu *v, uint32_t word, const struct timespec *t)
+{
+	syscall(SYS_futex, &v->want, FUTEX_WAIT_PRIVATE, word, t, NULL, 0);
 }
 
 /*
@@ -220,6 +244,7 @@ static enum vcpu_want wanted(const struct vcpu *v)
  */
 static enum vcpu_end park(struct vcpu *v)
 {
+	uint32_t word = want_word(v);
 	int rc;
 
 	while (!(rc = kvm_run_once(v->fd))) {
@@ -231,8 +256,8 @@ static enum vcpu_end park(struct vcpu *v)
 	if (rc != -EINTR && rc != -EAGAIN)
 		return broken(v, "KVM_RUN: %s", strerror(-rc));
 	v->env->paused(v);
-	while (wanted(v) == VCPU_PAUSE)
-		syscall(SYS_futex, &v->want, FUTEX_WAIT_PRIVATE, VCPU_PAUSE, NULL, NULL, 0);
+	while (wanted(v) == VCPU_PAUSE && want_word(v) == word)
+		wait_other(v, word, NULL);
 	return VCPU_RUNNING;
 }
 
@@ -248,16 +273,18 @@ static uint64_t clock_now(const struct vcpu *v)
 static void rest(struct vcpu *v)
 {
 	uint32_t used = __atomic_exchange_n(&v->used, 0, __ATOMIC_RELAXED);
+	uint32_t word = want_word(v);
 	uint64_t now, ns;
 
 	if (!used)
 		return;
 	now = clock_now(v);
 	quota_take(v->env->quota, used, now);
-	while (now && (ns = quota_wait(v->env->quota, now)) && wanted(v) == VCPU_RUN) {
+	while (now && (ns = quota_wait(v->env->quota, now)) && wanted(v) == VCPU_RUN &&
+	       want_word(v) == word) {
 		struct timespec t = { (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
 
-		syscall(SYS_futex, &v->want, FUTEX_WAIT_PRIVATE, VCPU_RUN, &t, NULL, 0);
+		wait_other(v, word, &t);
 		now = clock_now(v);
 	}
 }
@@ -302,7 +329,7 @@ static void *thread_main(void *arg)
 	while (end == VCPU_RUNNING) {
 		switch (wanted(v)) {
 		case VCPU_WAIT:
-			syscall(SYS_futex, &v->want, FUTEX_WAIT_PRIVATE, VCPU_WAIT, NULL, NULL, 0);
+			wait_other(v, VCPU_WAIT, NULL);
 			break;
 		case VCPU_RUN:
 			rest(v);
@@ -349,7 +376,7 @@ static void ask(struct vcpu *v, enum vcpu_want want)
 {
 	if (!v->started)
 		return;
-	__atomic_store_n(&v->want, want, __ATOMIC_SEQ_CST);
+	set_want(v, want);
 	__atomic_store_n(&v->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
 	syscall(SYS_futex, &v->want, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 	/* pthread_kill() is three system calls more. */
@@ -369,7 +396,7 @@ void vcpu_pause(struct vcpu *v)
 void vcpu_resume(struct vcpu *v)
 {
 	__atomic_store_n(&v->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
-	__atomic_store_n(&v->want, VCPU_RUN, __ATOMIC_SEQ_CST);
+	set_want(v, VCPU_RUN);
 	syscall(SYS_futex, &v->want, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
 }
 

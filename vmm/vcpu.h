@@ -49,7 +49,7 @@ struct vcpu {
 	uint32_t entered;		/* atomic, futex: the thread is past env->enter */
 	int enter_rc, quota_rc;
 	bool started;
-	uint32_t want;			/* atomic, futex: enum vcpu_want */
+	uint32_t want;			/* atomic, futex: enum vcpu_want, number of the pause */
 	enum vcpu_end end;
 	char why[200];
 	uint32_t used;			/* atomic: slices of CPU time since quota_take() */
