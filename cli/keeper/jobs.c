@@ -6,7 +6,8 @@
  *
  * The first detached command makes it open a connection on which the agent tells of ends.
  * What the agent says is the guest's word; it is noted, and nothing else depends on it but
- * the end of the guest itself.
+ * the end of the guest itself. A guest that tells of ends all the time is not listened to
+ * for a while: it has to wait then, as the agent's channel has bounds.
  */
 #include "cli/base/term.h"
 #include "cli/base/text.h"
@@ -16,6 +17,7 @@
 
 #define ASK_MS		25000	/* less than who asks the keeper waits */
 #define GRACE_NS	10000000000ull
+#define NOTE_NS		1000000ull	/* that each end which is noted takes at least */
 #define DEAF_MAX	3	/* times that the guest may not answer whether it is busy */
 
 /* ---- ends ----------------------------------------------------------------- */
@@ -34,6 +36,7 @@ static void note(const struct proto_job *j, void *arg)
 		"oom", (int)!!(x->result & PROTO_R_OOM),
 		"truncated", (int)!!(x->result & (PROTO_R_TRUNC_STDOUT | PROTO_R_TRUNC_STDERR)),
 		"command", text_json(j->command)));
+	k->jobs_at += NOTE_NS;
 	k->idle_since = term_now_ns();
 	if (k->last_of && j->id == k->last_of && !k->stopping)
 		keeper_stop(k, GRACE_NS, "the command that it was made for has ended");
@@ -77,7 +80,7 @@ static int watch(struct keeper *k, bool missed, struct err *e)
 
 int keeper_jobs_fd(const struct keeper *k)
 {
-	return k->jobs ? client_fd(k->jobs) : -1;
+	return k->jobs && term_now_ns() >= k->jobs_at ? client_fd(k->jobs) : -1;
 }
 
 void keeper_jobs_read(struct keeper *k)
@@ -85,6 +88,7 @@ void keeper_jobs_read(struct keeper *k)
 	struct client_err ce = { 0 };
 	struct err e = { 0 };
 
+	k->jobs_at = term_now_ns();
 	if (client_events(k->jobs, note, k, &ce) == 0)
 		return;
 	/* The machine was put back to another time, or it ends. */

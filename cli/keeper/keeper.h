@@ -43,6 +43,7 @@ struct keeper {
 	bool stopping;			/* asked to end; state.reason says why */
 	/* Of jobs.c: */
 	struct client *jobs;		/* tells of the end of detached commands; NULL: not yet */
+	uint64_t jobs_at;		/* CLOCK_MONOTONIC: not listened to before that */
 	uint64_t last_of;		/* the sandbox ends with this one; 0: with none */
 	bool remove;			/* and is removed */
 	unsigned deaf;			/* times that the guest did not answer */

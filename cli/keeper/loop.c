@@ -129,6 +129,8 @@ static int time_left(const struct keeper *k)
 		nearer(&at, k->ttl_at);
 	if (k->conf.idle_ns && !k->stopping)
 		nearer(&at, k->idle_since + k->conf.idle_ns);
+	if (k->jobs && k->jobs_at > now)
+		nearer(&at, k->jobs_at);
 	return at <= now ? 0 : (int)((at - now + NS_PER_MS - 1) / NS_PER_MS);
 }
 

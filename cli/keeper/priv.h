@@ -34,7 +34,10 @@ int keeper_serve_rollback(struct keeper *k, struct keeper_req *r, struct err *e)
 int keeper_serve_watch(struct keeper *k, struct keeper_req *r, struct err *e);
 /* {"id": N}: stop and remove the sandbox when that execution ends; it is watched already. */
 int keeper_serve_until(struct keeper *k, struct keeper_req *r, struct err *e);
-/* The descriptor that is readable when there is something to note, or -1. */
+/*
+ * The descriptor that is readable when there is something to note; -1: nothing is watched, or,
+ * until k->jobs_at, enough has been noted.
+ */
 int keeper_jobs_fd(const struct keeper *k);
 void keeper_jobs_read(struct keeper *k);
 /* The machine is a copy of one in which commands may run. */
