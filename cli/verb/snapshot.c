@@ -67,6 +67,12 @@ static int look(const char *vmm, const char *dir, bool verify, struct snap_info 
 	return rc < 0 ? rc : 0;
 }
 
+/* One that cannot be used: why not. */
+static json_t *json_of_bad(const char *name, const char *fault)
+{
+	return json_pack("{s:s,s:o}", "name", name, "fault", text_json(fault));
+}
+
 /* ---- inspect ---- */
 
 static int inspect(const struct flags *f, char **words, struct err *e)
@@ -113,7 +119,7 @@ static int list(const struct flags *f, char **words, struct err *e)
 {
 	struct place dir, vmm;
 	struct dirent **all = NULL;
-	json_t *array = json_array();
+	json_t *array;
 	int n, rc;
 
 	if (!words[0] || words[1])
@@ -123,6 +129,7 @@ static int list(const struct flags *f, char **words, struct err *e)
 		rc = snap_place(words[0], NULL, &dir, e);
 	if (rc)
 		return rc;
+	array = json_array();
 	n = scandir(dir.path, &all, visible, alphasort);
 	if (!f->json)
 		printf("%-24s%-21s%-6s%s\n", "NAME", "SAVED", "KIND", "STORED");
@@ -136,8 +143,9 @@ static int list(const struct flags *f, char **words, struct err *e)
 		dir.path[len] = '\0';
 		if (!f->json)
 			print_row(all[k]->d_name, &i, rc ? why.msg : NULL);
-		else if (!rc)
-			(void)!json_array_append_new(array, json_of(all[k]->d_name, &i));
+		else
+			(void)!json_array_append_new(array, rc ?
+				json_of_bad(all[k]->d_name, why.msg) : json_of(all[k]->d_name, &i));
 		free(all[k]);
 	}
 	free(all);

@@ -94,6 +94,10 @@ def test_a_3_a_rollback_that_cannot_be_changes_nothing():
     equal(sh("dev", "cat /w/a /root/file"), "later\nlater\n", "after a rollback that failed")
     equal([n for n in os.listdir(box) if ".new" in n or ".old" in n], [], "what is left")
     good("rollback", "--yes", "dev", "one")
+    os.truncate(os.path.join(box, "snapshots/bad/state"), 60)
+    listed = json.loads(good("snapshot", "ls", "--json", "dev"))
+    check("truncated" in listed[0].pop("fault") and "fault" not in listed[1], f"{listed}")
+    equal([s["name"] for s in listed], ["bad", "one"], "snapshots listed")
     good("snapshot", "rm", "--yes", "dev", "bad")
 
 
