@@ -125,14 +125,18 @@ static int exec_main(const struct verb *v, int argc, char **argv)
 
 	if (status < 0) {
 		char **cmd = argv + at + 1;
+		bool dashes = *cmd && !strcmp(*cmd, "--");
 
-		if (*cmd && !strcmp(*cmd, "--"))
-			cmd++;
+		cmd += dashes;
 		made = n.session && *cmd ? in_session(&n, cmd) : NULL;
 		n.conf.argv = made ? made : cmd;
 		if (!*cmd) {
 			cli_say("exec: there is no command; give one, as in 'sandbox exec %s -- "
 				"uname -a', or use 'sandbox shell %s'", argv[at], argv[at]);
+			status = CLI_SANDBOX;
+		} else if (!dashes && **cmd == '-') {
+			cli_say("exec: '%.64s' comes after the name, where the command begins; put flags "
+				"before '%s', or -- before such a command", *cmd, argv[at]);
 			status = CLI_SANDBOX;
 		} else {
 			status = run_in(v, &n, argv[at], &a);

@@ -53,6 +53,7 @@ def test_02_exec_passes_streams_and_status():
     r = sandbox("exec", "--timeout", "10s", "one", "--", "sh", "-c", "echo part; sleep 99")
     equal((r.returncode, r.stdout), (124, b"part\n"), "--timeout")
     refused("there is no command", "exec", "one", status=125)
+    refused("put flags before 'one'", "exec", "one", "-e", "A=1", "--", "env", status=125)
     refused("there is no sandbox named 'nobody'", "exec", "nobody", "--", "true", status=125)
     d = json.loads(good("exec", "--json", "-e", "WHO=me", "-w", "/tmp", "-u", "12:34", "one", "--",
                       "sh", "-c", "echo $WHO $PWD $(id -u):$(id -g)"))
