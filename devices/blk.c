@@ -161,6 +161,9 @@ void blk_finish(struct blk_req *r, uint8_t status)
 		r->c.done = written(r);
 		virtio_done(&b->v, r->q, &r->c);
 		loop_late(b->v.loop, &b->flush[r->q->index].late);
+	} else if (r->type == VIRTIO_BLK_T_IN) {	/* it was written to all the same */
+		for (unsigned i = r->c.nread; i < (unsigned)r->c.nread + r->c.nwrite; i++)
+			gmem_touched(b->v.mem, r->c.iov[i].iov_base, r->c.iov[i].iov_len);
 	}
 	slot_put(r);
 	maybe_stopped(b);
