@@ -253,8 +253,9 @@ int op_readlink(struct req *r)
 	rc = place_get(r->fs, r->node, &p);
 	if (rc)
 		return rc;
-	n = readlinkat(p.dir.fd, p.name, target, sizeof(target));
-	rc = n < 0 ? -errno : 0;
+	/* What is known by an open file only has no name to be read by. */
+	n = p.fd < 0 ? readlinkat(p.dir.fd, p.name, target, sizeof(target)) : -1;
+	rc = p.fd >= 0 ? -ESTALE : n < 0 ? -errno : 0;
 	place_put(r->fs, &p);
 	if (rc)
 		return rc;

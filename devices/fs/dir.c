@@ -106,6 +106,8 @@ static int list_add(struct fs *fs, struct dir_list *l, const char *name, uint8_t
 	size_t len = strlen(name), used = 0, need = 0;
 	bool fits;
 
+	if (len > FS_NAME_MAX)		/* some file systems have them; no guest can ask for one */
+		return 0;
 	if (l->n)
 		used = l->item[l->n - 1].at + l->item[l->n - 1].len + 1u;
 	if (l->n == l->items_room)

@@ -225,8 +225,11 @@ static int link_to(struct req *r, struct inode *old, const struct making *m)
 	if (!rc) {
 		rc = linkat(p.dir.fd, p.name, m->at, m->at_name, 0) ? -errno : 0;
 	} else if (rc == -ESTALE && !place_get(r->fs, old, &p)) {
-		if (p.fd < 0 || linkat(p.fd, "", m->at, m->at_name, AT_EMPTY_PATH))
-			rc = p.fd < 0 || errno != ENOENT ? -EPERM : -errno;
+		/* In the upper layer, what has another name somewhere may be the host's. */
+		if (p.fd < 0 || (r->share->mode == FS_COW && p.st.stx_nlink))
+			rc = -EPERM;
+		else if (linkat(p.fd, "", m->at, m->at_name, AT_EMPTY_PATH))
+			rc = errno == ENOENT ? -ENOENT : -EPERM;
 		else
 			rc = 0;
 	} else {

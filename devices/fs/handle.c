@@ -124,13 +124,23 @@ int handle_restore(struct fs *fs, struct inode *n, int fd, int flags, enum fs_la
 	return rc;
 }
 
+/*
+ * A file that has been copied up, and a handle that the copy has not reached: what is done to the
+ * file must not be done to the lower one.
+ */
+static bool left_below(const struct inode *n, const struct handle *h)
+{
+	return !h->dir && h->layer == FS_LOWER && n->layers & 1u << FS_UPPER;
+}
+
 struct handle *handle_any(struct fs *fs, struct inode *n, int flags)
 {
 	struct handle *h;
 
 	pthread_mutex_lock(&fs->lock);
 	for (h = n->handles; h; h = h->next)
-		if (h->fd >= 0 && (flags < 0 || h->flags == O_RDWR || h->flags == flags))
+		if (h->fd >= 0 && !left_below(n, h) &&
+		    (flags < 0 || h->flags == O_RDWR || h->flags == flags))
 			break;
 	if (h)
 		h->refs++;

@@ -108,8 +108,10 @@ static enum fs_layer layer_of(struct fs *fs, const struct inode *n, int fd)
 	struct statx st;
 	struct ident id;
 
-	if (n->share->mode != FS_COW || place_stat_fd(fd, &st))
-		return layer;
+	if (n->share->mode != FS_COW)
+		return FS_UPPER;
+	if (place_stat_fd(fd, &st))
+		return FS_LOWER;
 	id = ident_of(&st);
 	pthread_mutex_lock(&fs->lock);
 	if (!n->key[FS_UPPER].node || !ident_same(&n->key[FS_UPPER].id, &id))
@@ -155,20 +157,44 @@ int op_open(struct req *r)
 	return req_put(r, &out, sizeof(out));
 }
 
+/* Is @fd the file @n? In which layer: an existing one may be the lower one's. */
+static bool opened(struct fs *fs, const struct inode *n, int fd, enum fs_layer *layer)
+{
+	struct statx st;
+	struct ident id;
+	bool upper, lower;
+
+	if (n->type != S_IFREG || place_stat_fd(fd, &st) || !S_ISREG(st.stx_mode))
+		return false;
+	id = ident_of(&st);
+	pthread_mutex_lock(&fs->lock);
+	upper = n->key[FS_UPPER].node && ident_same(&n->key[FS_UPPER].id, &id);
+	lower = n->key[FS_LOWER].node && ident_same(&n->key[FS_LOWER].id, &id);
+	pthread_mutex_unlock(&fs->lock);
+	*layer = upper || n->share->mode != FS_COW ? FS_UPPER : FS_LOWER;
+	return upper || lower;
+}
+
 /* Reply of create and tmpfile: an entry and an open file, or neither. Takes @fd. */
 static int reply_created(struct req *r, struct fuse_entry_out *e, int fd, uint32_t flags)
 {
 	struct fuse_open_out out = { 0 };
 	struct inode *n = inode_get(r->fs, e->nodeid);
+	enum fs_layer layer = FS_UPPER;
 	struct handle *h;
 	int rc = -ESTALE;
 
-	if (!n) {
+	/* Its name may be another one's by now: then that is not what is open. */
+	if (!n || !opened(r->fs, n, fd, &layer)) {
 		close(fd);
+		inode_put(r->fs, n);
+		inode_forget(r->fs, e->nodeid, 1);
 		return rc;
 	}
 	out.open_flags = open_flags(r, n, fd);
-	rc = handle_new(r->fs, n, fd, (int)flags, FS_UPPER, &out.fh);
+	rc = handle_new(r->fs, n, fd, (int)flags, layer, &out.fh);
+	if (!rc && layer == FS_LOWER)
+		raise_late(r->fs, n);
 	if (!rc) {
 		rc = req_put(r, e, sizeof(*e));
 		if (!rc)

@@ -364,3 +364,91 @@ Test(fs_server, behind_the_lock_only_the_shares_open)
 		not_here("this kernel has no Landlock");
 	cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "step %d", WEXITSTATUS(status));
 }
+
+/* ---- what is opened in a cow share may be the host's file --------------------------------- */
+
+/* The folder of the share, with the host's file `f` in it. */
+static uint64_t cow(void)
+{
+	close(folder("low"));
+	put("low/f", "secret");
+	share(1, FS_COW, "low", "up");
+	return look(1, "1");
+}
+
+static unsigned mode_of(const char *name)
+{
+	char path[128];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s/%s", top, name);
+	cr_assert(!stat(path, &st), "%s", name);
+	return st.st_mode & 07777;
+}
+
+static int change_mode(uint64_t node)
+{
+	const struct fuse_setattr_in in = { .valid = FATTR_MODE, .mode = 0666 };
+
+	return ask(FUSE_SETATTR, node, &in, sizeof(in));
+}
+
+static int link_as(uint64_t dir, uint64_t node, const char *name)
+{
+	struct { struct fuse_link_in in; char name[8]; } l = { .in = { node } };
+
+	strcpy(l.name, name);
+	return ask(FUSE_LINK, dir, &l, sizeof(l.in) + strlen(name) + 1);
+}
+
+Test(fs_server, one_that_create_finds_is_the_hosts_until_it_is_copied)
+{
+	struct { struct fuse_create_in in; char name[2]; } c = {
+		{ .flags = O_RDONLY }, "f"
+	};
+	uint64_t dir = cow(), node;
+
+	cr_assert_eq(ask(FUSE_CREATE, dir, &c, sizeof(c.in) + 2), 0);
+	memcpy(&node, reply + 16, sizeof(node));
+	cr_expect_eq(change_mode(node), 0);
+	cr_expect_eq(mode_of("low/f"), 0644, "the host's");
+	cr_expect_eq(mode_of("up/tree/f"), 0666, "the copy");
+	cr_assert_eq(ask(FUSE_UNLINK, dir, "f", 2), 0);
+	cr_expect_neq(link_as(dir, node, "g"), 0);
+	cr_expect_eq(mode_of("low/f"), 0644, "the host's");
+}
+
+Test(fs_server, one_that_the_copy_has_not_reached_is_not_changed)
+{
+	uint64_t dir = cow(), node = look(dir, "f"), fh;
+	struct inode *n = inode_get(&fs, node);
+	char path[128];
+	int fd;
+
+	/* As if it had been opened before the copy, and became a handle after it. */
+	snprintf(path, sizeof(path), "%s/low/f", top);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	cr_assert_eq(change_mode(node), 0);
+	cr_assert_eq(ask(FUSE_UNLINK, dir, "f", 2), 0);
+	cr_assert_eq(handle_new(&fs, n, fd, O_RDONLY, FS_LOWER, &fh), 0);
+	cr_expect_eq(change_mode(node), -ESTALE);
+	cr_expect_neq(link_as(dir, node, "g"), 0);
+	cr_expect_eq(mode_of("low/f"), 0644);
+	inode_put(&fs, n);
+}
+
+Test(fs_server, what_has_a_name_of_the_hosts_is_not_linked_to)
+{
+	uint64_t dir = cow(), node = look(dir, "f"), fh;
+	struct inode *n = inode_get(&fs, node);
+	char path[128];
+
+	/* The guard of the guard before: even if a handle were taken for the upper layer's. */
+	snprintf(path, sizeof(path), "%s/low/f", top);
+	cr_assert_eq(change_mode(node), 0);
+	cr_assert_eq(ask(FUSE_UNLINK, dir, "f", 2), 0);
+	cr_assert_eq(handle_new(&fs, n, open(path, O_RDONLY | O_CLOEXEC), O_RDONLY, FS_UPPER, &fh),
+		     0);
+	cr_expect_eq(link_as(dir, node, "g"), -EPERM);
+	inode_put(&fs, n);
+}
