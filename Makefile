@@ -47,7 +47,7 @@ $(O)/config.h: $(CONFIG) FORCE
 # ---- what is built -------------------------------------------------------------------------
 # The host's library: everything but main(); a program links what it uses of it.
 obj-y := $(addprefix vmm/,base.o log.o gmem.o bucket.o quota.o loop.o bus.o virtq.o virtio.o virtio_mmio.o virtio_state.o \
-	vmgenid.o jail.o jail_fs.o jail_seal.o jail_filters.o conf.o conf_disk.o kvm.o vcpu.o board.o blob.o state_x86.o control.o entry_x86.o emul_x86.o) devices/registry.o
+	vmgenid.o jail.o jail_fs.o jail_seal.o jail_filters.o landlock.o conf.o conf_disk.o kvm.o vcpu.o board.o blob.o state_x86.o control.o entry_x86.o emul_x86.o) devices/registry.o
 obj-$(CONFIG_VIRTIO_BALLOON) += devices/balloon.o
 obj-$(CONFIG_VIRTIO_BLK) += $(addprefix devices/,blk.o blk_req.o blk_io.o blk_open.o)
 obj-$(CONFIG_VIRTIO_CONSOLE) += devices/console.o

@@ -16,22 +16,15 @@
  */
 #include <cap-ng.h>
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <linux/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include "vmm/jail.h"
+#include "vmm/landlock.h"
 
 /* <sys/mount.h> and <linux/mount.h> do not go together in glibc 2.36. */
 extern int umount2(const char *target, int flags);
 #define DETACH 2	/* MNT_DETACH */
-
-/* Newer than the headers that are compiled against: <linux/landlock.h> of 6.12. */
-#define ACCESS_FS_TRUNCATE	(1ull << 14)	/* ABI 3 */
-#define ACCESS_FS_IOCTL_DEV	(1ull << 15)	/* ABI 5 */
-#define ACCESS_NET_ALL		3ull		/* ABI 4: bind and connect of TCP */
-#define SCOPE_ALL		3ull		/* ABI 6: abstract sockets, signals */
-struct landlock_attr { uint64_t fs, net, scoped; };
 
 /* ---- root ---- */
 
@@ -71,29 +64,9 @@ static int new_root(const char *folder)
 
 static int landlock(void)
 {
-	struct landlock_attr a = { .fs = LANDLOCK_ACCESS_FS_REFER * 2 - 1 };
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	size_t len = sizeof(a.fs);
-	auto_fd fd = -1;
+	auto_fd fd = landlock_ruleset(NULL);
 
-	if (abi < 0)
-		return -errno;
-	if (abi < 2)
-		return -EOPNOTSUPP;
-	if (abi >= 3)
-		a.fs |= ACCESS_FS_TRUNCATE;
-	if (abi >= 5)
-		a.fs |= ACCESS_FS_IOCTL_DEV;
-	if (abi >= 4) {
-		a.net = ACCESS_NET_ALL;
-		len = offsetof(struct landlock_attr, scoped);
-	}
-	if (abi >= 6) {
-		a.scoped = SCOPE_ALL;
-		len = sizeof(a);
-	}
-	fd = (int)syscall(SYS_landlock_create_ruleset, &a, len, 0);
-	return fd < 0 || syscall(SYS_landlock_restrict_self, fd, 0) ? -errno : 0;
+	return fd < 0 ? fd : landlock_enter(fd);
 }
 
 /* ---- capabilities ---- */

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
-#include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <sys/prctl.h>
@@ -15,49 +14,21 @@
 #include "cli/base/sum.h"
 #include "cli/image/confine.h"
 #include "cli/image/source.h"
+#include "vmm/landlock.h"
 
-/* Newer than Debian 12's <linux/landlock.h>; the ABI that has them. */
-#define ACCESS_TRUNCATE		(1ull << 14)	/* 3 */
-#define ACCESS_IOCTL_DEV	(1ull << 15)	/* 5 */
-#define NET_ALL			3ull		/* 4 */
-#define SCOPE_ALL		3ull		/* 6 */
-struct ruleset { uint64_t fs, net, scoped; };
-
-#define READS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
 #define NEVER (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_BLOCK | \
-	       LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_SOCK | ACCESS_IOCTL_DEV)
+	       LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_IOCTL_DEV)
 
 /* ---- files ---- */
 
-static int allow(int ruleset, int folder, uint64_t access)
-{
-	struct landlock_path_beneath_attr a = { .allowed_access = access, .parent_fd = folder };
-
-	return folder < 0 ? 0 : (int)syscall(SYS_landlock_add_rule, ruleset,
-					     LANDLOCK_RULE_PATH_BENEATH, &a, 0);
-}
-
 static void files(int store, int from)
 {
-	struct ruleset r = { .fs = LANDLOCK_ACCESS_FS_REFER * 2 - 1 };
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	size_t len = abi >= 6 ? sizeof(r) : abi >= 4 ? offsetof(struct ruleset, scoped) :
-							sizeof(r.fs);
-	auto_fd fd = -1;
+	uint64_t all = 0;
+	auto_fd fd = landlock_ruleset(&all);
 
-	if (abi < 2)	/* without REFER nothing could be renamed between folders */
-		return;
-	if (abi >= 3)
-		r.fs |= ACCESS_TRUNCATE;
-	if (abi >= 4)
-		r.net = NET_ALL;
-	if (abi >= 5)
-		r.fs |= ACCESS_IOCTL_DEV;
-	if (abi >= 6)
-		r.scoped = SCOPE_ALL;
-	fd = (int)syscall(SYS_landlock_create_ruleset, &r, len, 0);
-	if (fd >= 0 && !allow(fd, store, r.fs & ~NEVER) && !allow(fd, from, READS))
-		(void)!syscall(SYS_landlock_restrict_self, fd, 0);
+	if (fd >= 0 && !landlock_allow(fd, store, all & ~NEVER) &&
+	    !landlock_allow(fd, from, LANDLOCK_READS))
+		(void)!landlock_enter(fd);
 }
 
 /* ---- calls ---- */

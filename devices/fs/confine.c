@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * #syscalls:fs landlock_create_ruleset? landlock_add_rule? landlock_restrict_self?
  * #syscalls:fs prctl(PR_SET_NO_NEW_PRIVS)?
  * #syscalls:fs brk mmap!ENOMEM mremap!ENOMEM munmap!EINVAL madvise?
  */
 #include <cap-ng.h>
 #include <fcntl.h>
-#include <linux/landlock.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -14,16 +12,9 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include "devices/fs/confine.h"
+#include "vmm/landlock.h"
 
-/* Newer than Debian 12's <linux/landlock.h>; the ABI that has them. */
-#define ACCESS_TRUNCATE		(1ull << 14)	/* 3 */
-#define ACCESS_IOCTL_DEV	(1ull << 15)	/* 5 */
-#define NET_ALL			3ull		/* 4 */
-#define SCOPE_ALL		3ull		/* 6 */
-struct ruleset_attr { uint64_t fs, net, scoped; };
-
-#define READS (LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR)
-#define NEVER (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_BLOCK | ACCESS_IOCTL_DEV)
+#define NEVER (LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_IOCTL_DEV)
 
 static atomic_int ruleset = -1;
 
@@ -129,15 +120,6 @@ void confine_words(const struct jail *j, char *buf, size_t len)
 
 /* ---- landlock ----------------------------------------------------------------------------- */
 
-static int add_rule(int fd, int folder, uint64_t access)
-{
-	struct landlock_path_beneath_attr a = { .allowed_access = access, .parent_fd = folder };
-
-	if (folder < 0)
-		return 0;
-	return syscall(SYS_landlock_add_rule, fd, LANDLOCK_RULE_PATH_BENEATH, &a, 0) ? -errno : 0;
-}
-
 static int add_share(int fd, const struct share *s, uint64_t all)
 {
 	uint64_t writes = all & ~NEVER;
@@ -146,38 +128,21 @@ static int add_share(int fd, const struct share *s, uint64_t all)
 	/* Whiteouts are devices, if only by name. */
 	if (s->mode != FS_COW)
 		writes &= ~(uint64_t)LANDLOCK_ACCESS_FS_MAKE_CHAR;
-	rc = add_rule(fd, s->root[FS_UPPER], s->mode == FS_RO ? READS : writes);
+	rc = landlock_allow(fd, s->root[FS_UPPER], s->mode == FS_RO ? LANDLOCK_READS : writes);
 	if (!rc)
-		rc = add_rule(fd, s->root[FS_LOWER], READS);
-	return rc ? rc : add_rule(fd, s->wip, writes);
+		rc = landlock_allow(fd, s->root[FS_LOWER], LANDLOCK_READS);
+	return rc ? rc : landlock_allow(fd, s->wip, writes);
 }
 
 static int make_ruleset(struct fs *fs)
 {
-	struct ruleset_attr a = { .fs = LANDLOCK_ACCESS_FS_REFER * 2 - 1 };
-	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
-	size_t len = sizeof(a.fs);
-	auto_fd fd = -1;
+	uint64_t files = 0;
+	auto_fd fd = landlock_ruleset(&files);
 
-	if (abi < 2)		/* without REFER nothing can be renamed between folders */
-		return -ENOSYS;
-	if (abi >= 3)
-		a.fs |= ACCESS_TRUNCATE;
-	if (abi >= 4) {
-		a.net = NET_ALL;
-		len = offsetof(struct ruleset_attr, scoped);
-	}
-	if (abi >= 5)
-		a.fs |= ACCESS_IOCTL_DEV;
-	if (abi >= 6) {
-		a.scoped = SCOPE_ALL;
-		len = sizeof(a);
-	}
-	fd = (int)syscall(SYS_landlock_create_ruleset, &a, len, 0);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	for (unsigned i = 0; i < FS_SHARES; i++) {
-		int rc = fs->share[i] ? add_share(fd, fs->share[i], a.fs) : 0;
+		int rc = fs->share[i] ? add_share(fd, fs->share[i], files) : 0;
 
 		if (rc)
 			return rc;
@@ -210,6 +175,6 @@ bool confine_thread(void)
 
 	if (bound || fd < 0)
 		return true;
-	bound = !syscall(SYS_landlock_restrict_self, fd, 0);
+	bound = !landlock_enter(fd);
 	return bound;
 }

@@ -16,7 +16,7 @@ INCLUDES = (
     ("vmm/*",               ("vmm/*",)),
     ("devices/registry.*",  ("vmm/base.h", "vmm/virtio.h", "devices/registry.h")),
     ("devices/fs/*",        ("vmm/base.h", "vmm/log.h", "vmm/blob.h", "vmm/jail.h",
-                             "devices/fs/*")),
+                             "vmm/landlock.h", "devices/fs/*")),
     ("devices/fs[._]*",     ("vmm/base.h", "vmm/log.h", "vmm/gmem.h", "vmm/loop.h", "vmm/virtq.h",
                              "vmm/virtio.h", "vmm/conf.h", "devices/fs.h", "devices/fs_*.h",
                              "devices/fs/wire.h",
@@ -31,7 +31,7 @@ INCLUDES = (
     # The command's folders are layers: each may use those above it in this list.
     ("cli/base/*",          CLI + ("cli/base/*",)),
     ("cli/store/*",         CLI + ("cli/base/*", "cli/store/*")),
-    ("cli/image/*",         CLI + ("cli/base/*", "cli/store/*", "cli/image/*")),
+    ("cli/image/*",         CLI + ("vmm/landlock.h", "cli/base/*", "cli/store/*", "cli/image/*")),
     ("cli/share/*",         CLI + ("cli/base/*", "cli/store/*", "cli/share/*",
                                    "devices/fs/wire.h", "devices/fs/upper.h")),
     ("cli/machine/*",       CLI + ("cli/base/*", "cli/store/*", "cli/image/*", "cli/share/*",
