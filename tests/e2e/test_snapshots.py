@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 import harness
-from harness import (BOOT_S, ENV, LONG, OUT, RUN_S, SANDBOX, TOP, Failure, check, equal, good,
+from harness import (BOOT_S, ENV, LONG, OUT, RUN_S, TOP, Failure, check, equal, good,
                      refused, sandbox, wait)
 from test_jobs import LEAVE, Terminal
 

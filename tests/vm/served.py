@@ -11,7 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from harness import OUT, SANITIZER, check, equal
+from harness import SANITIZER, check, equal
 from test_hostile import hostile
 
 ROOT, DISK = 1 << 20, 16 << 20
